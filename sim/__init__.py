@@ -1,0 +1,46 @@
+"""servesim: a discrete-event simulator of LLM inference serving.
+
+    import sim
+    result = sim.run(sim.load_experiment("configs/chat-on-a100.yaml"))
+    result.summary["p99_ttft_ms"], result.requests, result.iterations
+
+Names are loaded on first use, so `import sim` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.config import experiment_from as experiment_from
+    from sim.config import load_experiment as load_experiment
+    from sim.errors import InputError as InputError
+    from sim.errors import ServesimError as ServesimError
+    from sim.specs.experiment import Experiment as Experiment
+    from sim.study.run import RunResult as RunResult
+    from sim.study.run import run as run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Experiment": "sim.specs.experiment",
+    "InputError": "sim.errors",
+    "RunResult": "sim.study.run",
+    "ServesimError": "sim.errors",
+    "experiment_from": "sim.config",
+    "load_experiment": "sim.config",
+    "run": "sim.study.run",
+}
+
+__all__ = ["Experiment", "InputError", "RunResult", "ServesimError", "experiment_from", "load_experiment", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sim' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,177 @@
+"""From a YAML file to an Experiment: overrides, catalogue names, the preset's defaults, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sim.errors import InputError, did_you_mean
+from sim.specs import catalogue
+from sim.specs.accelerator import AcceleratorSpec
+from sim.specs.base import Spec
+from sim.specs.cost import CostSpec, RooflineCost
+from sim.specs.engine import ALIASES, EngineSpec
+from sim.specs.experiment import Experiment
+from sim.specs.hf_config import model_from_hf
+from sim.specs.memory import plan_memory
+from sim.specs.model import ModelSpec
+from sim.specs.validation import validate
+from sim.specs.workload import WorkloadSpec
+from sim.specs.yaml_file import parse_yaml, read_yaml_mapping
+
+DEFAULT_PRESET = "vllm-v1"
+GIB = 2**30
+
+
+class ConfigFile(Spec):
+    """The experiment file as people write it: names and paths still unresolved, engine values still partial."""
+
+    name: str = ""
+    model: str | dict[str, Any]
+    accelerator: str | dict[str, Any]
+    engine: dict[str, Any] = Field(default_factory=dict)
+    cost: CostSpec = Field(default_factory=RooflineCost)
+    workload: WorkloadSpec
+    slo: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """The experiment in the YAML file at `path`, with `key.path=value` overrides applied.
+
+    Raises InputError naming the field, its value, what is allowed and the remedy.
+    """
+    path = Path(path)
+    data = read_yaml_mapping(path)
+    for override in overrides:
+        apply_override(data, override)
+    return experiment_from(data, folder=path.parent, default_name=path.stem)
+
+
+def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: str = "experiment") -> Experiment:
+    """The experiment that `data` (the content of an experiment file) describes; paths are relative to `folder`."""
+    config = validate(ConfigFile, data)
+    model = _load_model(config.model, folder)
+    accelerator = _load_accelerator(config.accelerator, folder)
+    engine, notes = _complete_engine(config.engine, accelerator)
+    engine, memory, memory_notes = plan_memory(engine, model, accelerator)
+    _check_combinations(engine, config)
+    return validate(
+        Experiment,
+        {
+            "name": config.name or default_name,
+            "model": model,
+            "accelerator": accelerator,
+            "engine": engine,
+            "cost": config.cost,
+            "workload": _locate_trace(config.workload, folder),
+            "slo": config.slo,
+            "seed": config.seed,
+            "memory": memory,
+            "notes": (*notes, *memory_notes),
+        },
+    )
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set one value in place from `engine.max_num_seqs=128`; the value is read as YAML."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise InputError(f"--set '{override}': must be KEY=VALUE such as engine.max_num_seqs=128")
+    *sections, leaf = key.split(".")
+    target = data
+    for depth, section in enumerate(sections):
+        inner = target.setdefault(section, {})
+        if not isinstance(inner, dict):
+            place = ".".join(sections[: depth + 1])
+            raise InputError(f"--set '{override}': {place} is {inner!r}, not a section; set {place} itself")
+        target = inner
+    target[leaf] = parse_yaml(text, f"--set '{override}'")
+
+
+def _load_model(reference: str | dict[str, Any], folder: Path) -> ModelSpec:
+    if isinstance(reference, dict):
+        return validate(ModelSpec, reference, "model")
+    data, source = catalogue.entry_or_file("models", reference, "model", folder)
+    if "model_type" in data or "architectures" in data:
+        return model_from_hf(data, name=_model_name(reference), source=source)
+    return validate(ModelSpec, data, "model")
+
+
+def _model_name(reference: str) -> str:
+    """A config.json is named by its folder, any other file by itself."""
+    path = Path(reference)
+    return path.resolve().parent.name if path.stem == "config" else path.stem
+
+
+def _load_accelerator(reference: str | dict[str, Any], folder: Path) -> AcceleratorSpec:
+    if isinstance(reference, dict):
+        return validate(AcceleratorSpec, reference, "accelerator")
+    data, _ = catalogue.entry_or_file("accelerators", reference, "accelerator", folder)
+    return validate(AcceleratorSpec, data, "accelerator")
+
+
+def _complete_engine(given: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
+    """The preset's values, its defaults for this much memory, and on top what the user wrote."""
+    given = _without_aliases(given)
+    name = given.get("preset", DEFAULT_PRESET)
+    if not isinstance(name, str):
+        raise InputError(f"engine.preset: got {name!r}, must be a name; {did_you_mean('', catalogue.names('engines'))}")
+    preset = catalogue.entry("engines", name, "engine.preset")
+    values = {"preset": name, "preset_version": preset["version"], **preset["values"]}
+    values |= _defaults_by_memory(preset.get("by_memory", []), accelerator)
+    notes = []
+    for key, reason in preset.get("without", {}).items():
+        if given.get(key) is not None:
+            notes.append(f"engine.{key} {given[key]} has no effect under preset {name}: {reason}")
+            given = {**given, key: None}
+    if "kv_allocation" in given and "gate" not in given:
+        paged_gate = values["gate"] if values["gate"] != "slot" else "whole_prompt"
+        given = {**given, "gate": "slot" if given["kv_allocation"] == "reserved" else paged_gate}
+    return validate(EngineSpec, values | given, "engine"), notes
+
+
+def _without_aliases(given: dict[str, Any]) -> dict[str, Any]:
+    """vLLM's names turned into ours; writing both names of one key is refused."""
+    result: dict[str, Any] = {}
+    for key, value in given.items():
+        name = ALIASES.get(key, key)
+        if key == "scheduler_reserve_full_isl":
+            name, value = "gate", "whole_prompt" if value else "first_chunk"
+        if name in result:
+            raise InputError(f"engine.{key}: is another name of {name}, which is also given; keep one")
+        result[name] = value
+    return result
+
+
+def _defaults_by_memory(rows: list[dict[str, Any]], accelerator: AcceleratorSpec) -> dict[str, Any]:
+    for row in rows:
+        excepted = any(accelerator.name.startswith(prefix) for prefix in row.get("except", []))
+        if accelerator.memory_bytes >= row["at_least_gib"] * GIB and not excepted:
+            values: dict[str, Any] = row["values"]
+            return values
+    return {}
+
+
+def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
+    if config.cost.kind == "per_request" and engine.max_num_seqs != 1:
+        raise InputError(
+            f"engine.max_num_seqs: got {engine.max_num_seqs}, must be 1 with cost kind per_request, which serves one "
+            "request at a time; set it to 1 or choose another cost kind"
+        )
+    budget = engine.max_num_batched_tokens
+    if not engine.enable_chunked_prefill and budget is not None and budget < engine.longest_sequence_tokens:
+        raise InputError(
+            f"engine.max_num_batched_tokens: {budget} with enable_chunked_prefill false could never run a prompt of "
+            f"max_model_len {engine.longest_sequence_tokens} tokens; raise it to that, or switch chunking on"
+        )
+
+
+def _locate_trace(workload: WorkloadSpec, folder: Path) -> WorkloadSpec:
+    if workload.trace is None:
+        return workload
+    path = catalogue.find_file(workload.trace.path, "workload.trace.path", folder)
+    return workload.model_copy(update={"trace": workload.trace.model_copy(update={"path": str(path)})})

@@ -1,0 +1,59 @@
+"""One iteration as the cost model sees it, and what a cost model answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+Bound = Literal["compute", "memory", "link", "host", "given"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What cost needs to know of one iteration, as executed (padding included).
+
+    `decode_context_tokens` is the sum over decode rows of the tokens each attends to, its own new one included.
+    `prefill_chunks` holds a pair (new tokens, tokens cached before) for each prompt chunk. `service_s` is the service
+    time that falls into this iteration when requests bring their own (`per_request`).
+    """
+
+    decode_requests: int = 0
+    decode_context_tokens: int = 0
+    prefill_chunks: tuple[tuple[int, int], ...] = ()
+    service_s: float = 0.0
+
+    @property
+    def prefill_tokens(self) -> int:
+        """New prompt tokens of all chunks."""
+        return sum(new for new, _ in self.prefill_chunks)
+
+    @property
+    def tokens(self) -> int:
+        """Rows of every projection: one a decode, one a prompt token."""
+        return self.decode_requests + self.prefill_tokens
+
+    @property
+    def sequences(self) -> int:
+        """Requests in the batch."""
+        return self.decode_requests + len(self.prefill_chunks)
+
+
+class GroupTime(NamedTuple):
+    """Seconds one operation group takes in an iteration, and the resource that sets them."""
+
+    group: str
+    seconds: float
+    bound: Bound
+
+
+class CostModel(Protocol):
+    """Batch -> seconds, with the reason."""
+
+    def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
+        """Time by operation group; the iteration takes the sum. The same groups in the same order for every batch."""
+        ...
+
+
+def step_time(times: tuple[GroupTime, ...]) -> float:
+    """Seconds of the whole iteration: the groups run one after the other."""
+    return sum(time.seconds for time in times)

@@ -1,0 +1,20 @@
+"""Requests bring their service time: with one seat the engine is a single-server queue (M/M/1, M/G/1 …).
+
+A request's service is spread evenly over the iterations that emit its output tokens, so it sums to the drawn value
+whatever the lengths are; an iteration that emits nothing (a prompt chunk) takes no time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.cost.batch import Batch, GroupTime
+
+
+@dataclass(frozen=True, slots=True)
+class PerRequestModel:
+    """The batch's own `service_s`."""
+
+    def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
+        """The service time that falls into this iteration."""
+        return (GroupTime("service", batch.service_s, "given"),)

@@ -1,0 +1,42 @@
+"""Every error a user can meet, in one tree.
+
+    ServesimError
+    ├── InputError    something the user wrote cannot be used        exit code 2
+    └── CheckFailed   the program compared two things and they differ exit code 1
+        └── AuditError    a run broke one of its own conservation laws
+
+Messages say field, value, what is allowed and the remedy; the command line prints them without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ServesimError(Exception):
+    """Base of all errors that are reported as one message."""
+
+    exit_code = 2
+
+
+class InputError(ServesimError):
+    """A config, trace, name or path that cannot be used; the message says what to change."""
+
+
+class CheckFailed(ServesimError):
+    """A check the user asked for, or a run's own audit, found a difference."""
+
+    exit_code = 1
+
+
+class AuditError(CheckFailed):
+    """A run violated one of its own conservation laws: a defect of the program, never of the input."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The remedy for an unknown name: the nearest known one, then the whole list."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"{hint}known: {', '.join(names)}"

@@ -1,0 +1,51 @@
+"""What a scheduling decision says, and what comes of executing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sim.scheduling.state import RequestState
+
+How = Literal["running", "new", "resumed"]
+
+
+@dataclass(slots=True, eq=False)
+class Scheduled:
+    """One request's part of an iteration: `tokens` from position `start` on, with `new_blocks` taken for them."""
+
+    state: RequestState
+    how: How
+    start: int
+    tokens: int
+    new_blocks: int
+
+    @property
+    def emits(self) -> bool:
+        """Whether this iteration reaches the end of what is known, so that the model says one more token."""
+        return self.start + self.tokens == self.state.known_tokens
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """One iteration: who runs in which order, and who was preempted to make room.
+
+    `padding_rows` are finished members of a static batch whose slot still computes.
+    """
+
+    scheduled: list[Scheduled] = field(default_factory=list)
+    preempted: list[RequestState] = field(default_factory=list)
+    padding_rows: list[RequestState] = field(default_factory=list)
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens computed, padding left out."""
+        return sum(part.tokens for part in self.scheduled)
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What executing a plan gave: who emitted a token (in plan order), and whose answer is complete and returned."""
+
+    emitted: list[RequestState]
+    finished: list[RequestState]

@@ -1,0 +1,112 @@
+"""The `engine` section: limits under vLLM's names, and the six axes on which schedulers differ, as values.
+
+A framework is a record of these values (catalogue/engines/*.yaml); there is no class per framework.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sim.errors import InputError
+from sim.specs.base import Fraction, PositiveInt, Spec
+
+ALIASES = {
+    "num_gpu_blocks_override": "num_gpu_blocks",
+    "scheduling_policy": "order",
+    "policy": "order",
+}
+"""vLLM's names for our keys. Its `scheduler_reserve_full_isl` is one more: true and false are two gates."""
+
+
+class EngineSpec(Spec):
+    """One engine, every value filled in.
+
+    `max_num_batched_tokens` null means no token budget. `max_model_len` and `num_gpu_blocks` are null only until
+    memory has been divided up (`sim.specs.memory`).
+    """
+
+    preset: str
+    preset_version: str
+
+    # limits
+    max_num_seqs: PositiveInt
+    max_num_active_seqs: PositiveInt | None = None
+    max_num_batched_tokens: PositiveInt | None
+    max_model_len: PositiveInt | None = None
+    block_size: PositiveInt
+    num_gpu_blocks: PositiveInt | None = None
+    has_null_block: bool
+    gpu_memory_utilization: Fraction
+    tensor_parallel_size: PositiveInt = 1
+
+    # admission
+    order: Literal["fcfs", "priority"]
+    gate: Literal["whole_prompt", "first_chunk", "slot"]
+    watermark: Annotated[float, Field(ge=0, lt=1)]
+    formation: Literal["continuous", "drain_then_fill"]
+    formation_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=True)]
+    prefill_schedule_interval: PositiveInt
+
+    # composition
+    enable_chunked_prefill: bool
+    long_prefill_token_threshold: Annotated[int, Field(ge=0)]
+    long_prefill_token_threshold_adaptive: bool
+
+    # KV reservation
+    kv_allocation: Literal["paged", "reserved"]
+    enable_prefix_caching: Literal[False]
+
+    # executed shape and release of members
+    pad_to_longest: bool
+    release: Literal["on_finish", "batch_end"]
+
+    # pipeline
+    async_scheduling: Literal[False]
+
+    @model_validator(mode="after")
+    def _axes_agree(self) -> EngineSpec:
+        if (self.gate == "slot") != (self.kv_allocation == "reserved"):
+            raise ValueError(
+                f"gate {self.gate} with kv_allocation {self.kv_allocation}: reserved memory is admitted by slot and "
+                "only reserved memory is; drop gate"
+            )
+        if self.formation_timeout_s > 0 and self.formation == "continuous":
+            raise ValueError(
+                f"formation_timeout_s {self.formation_timeout_s:g} needs formation drain_then_fill (preset static); "
+                "set it to 0 or change the preset"
+            )
+        if self.release == "batch_end" and self.formation == "continuous":
+            raise ValueError("release batch_end needs formation drain_then_fill (preset static); use on_finish")
+        if self.formation_timeout_s != self.formation_timeout_s:
+            raise ValueError("formation_timeout_s is NaN, must be a number of seconds >= 0; .inf waits for a full batch")
+        return self
+
+    @property
+    def resolved_max_model_len(self) -> int:
+        """The longest sequence in tokens, once memory has been divided up."""
+        if self.max_model_len is None:
+            raise InputError("engine.max_model_len: is null, must be a number here; give it or derive it from memory")
+        return self.max_model_len
+
+    @property
+    def usable_blocks(self) -> int:
+        """KV blocks requests can hold: all but the null block of engines that keep one."""
+        if self.num_gpu_blocks is None:
+            raise InputError("engine.num_gpu_blocks: is null, must be a number here; give it or derive it from memory")
+        return self.num_gpu_blocks - self.has_null_block
+
+    @property
+    def slot_blocks(self) -> int:
+        """Blocks of a slot that holds `max_model_len` tokens."""
+        return self.blocks_for(self.resolved_max_model_len)
+
+    @property
+    def longest_sequence_tokens(self) -> int:
+        """Prompt plus output that one request may have: the model length, or all KV memory where that is less."""
+        return min(self.resolved_max_model_len, self.usable_blocks * self.block_size)
+
+    def blocks_for(self, tokens: int) -> int:
+        """Blocks that `tokens` tokens fill, the last one perhaps in part."""
+        return -(-tokens // self.block_size)

@@ -1,0 +1,106 @@
+"""The `workload` section: when requests come and how long they are, or a trace of both."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from sim.specs.base import PositiveFloat, PositiveInt, Spec
+from sim.specs.distributions import Tokens
+
+
+class PoissonArrivals(Spec):
+    """Independent exponential gaps; `rate` in requests per second."""
+
+    process: Literal["poisson"]
+    rate: PositiveFloat
+
+
+class GammaArrivals(Spec):
+    """Independent gamma gaps with coefficient of variation `cv`: above 1 is bursty, 1 is Poisson."""
+
+    process: Literal["gamma"]
+    rate: PositiveFloat
+    cv: PositiveFloat
+
+
+class DeterministicArrivals(Spec):
+    """One request every 1/rate seconds, the first at once."""
+
+    process: Literal["deterministic"]
+    rate: PositiveFloat
+
+
+class AllAtOnce(Spec):
+    """Every request at time 0: offline inference."""
+
+    process: Literal["all_at_once"]
+
+
+Arrivals = Annotated[
+    PoissonArrivals | GammaArrivals | DeterministicArrivals | AllAtOnce, Field(discriminator="process")
+]
+
+
+class IndependentLengths(Spec):
+    """Prompt and output lengths drawn independently of each other."""
+
+    prompt: Tokens
+    output: Tokens
+
+
+class JointLengths(Spec):
+    """Prompt and output lengths drawn together from a shipped shape of a real trace."""
+
+    distribution: Literal["azure-2023-conversation"]
+
+
+def _lengths_kind(value: Any) -> str:
+    if isinstance(value, JointLengths) or (isinstance(value, dict) and "distribution" in value):
+        return "joint"
+    return "independent"
+
+
+Lengths = Annotated[
+    Annotated[IndependentLengths, Tag("independent")] | Annotated[JointLengths, Tag("joint")],
+    Discriminator(_lengths_kind),
+]
+
+
+class TraceSpec(Spec):
+    """A recorded workload. `time_scale` multiplies the gaps between arrivals: 0.5 is twice the rate."""
+
+    path: str
+    format: Literal["azure", "csv"]
+    time_scale: PositiveFloat = 1.0
+
+
+class WorkloadSpec(Spec):
+    """Either `trace`, or `arrivals`, `lengths` and `num_requests`.
+
+    `priorities` maps a priority value (lower is served first) to its share of the requests, for generated workloads.
+    """
+
+    arrivals: Arrivals | None = None
+    lengths: Lengths | None = None
+    trace: TraceSpec | None = None
+    num_requests: PositiveInt | None = None
+    priorities: dict[int, PositiveFloat] | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_get_requests(self) -> WorkloadSpec:
+        if self.trace is not None:
+            extra = [key for key in ("arrivals", "lengths", "priorities") if getattr(self, key) is not None]
+            if extra:
+                raise ValueError(f"trace and {extra[0]} exclude each other; drop one of them")
+            return self
+        missing = [key for key in ("arrivals", "lengths", "num_requests") if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"{missing[0]} is missing; give arrivals, lengths and num_requests, or a trace")
+        return self
+
+    @property
+    def offered_rate(self) -> float | None:
+        """Requests per second that the arrival process offers; None where no rate is written (flood, trace)."""
+        return getattr(self.arrivals, "rate", None)

@@ -1,0 +1,142 @@
+"""Replaying a recording by call, with no clock, and finding the first place where ours differs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sim.errors import ServesimError
+from sim.scheduling.core import SchedulerCore
+from sim.scheduling.schedule_log import decision_record, outcome_record
+from sim.study.recordings import Record, Recording
+
+NOT_COMPARED = frozenset({"kind", "output_of_step"})
+MISSING = "(nothing)"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where our schedule is not the recorded one; `step` is None for the totals at the end."""
+
+    step: int | None
+    key: str
+    ours: Any
+    theirs: Any
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far a replay agreed: `equal_steps` of `steps`, and the first difference if there is one."""
+
+    equal_steps: int
+    steps: int
+    difference: Difference | None
+
+
+def compare_with(recording: Recording) -> Comparison:
+    """Replay `recording` and compare every key it holds, step by step, then its totals."""
+    replayed = []
+    ours_steps = replay(recording)
+    for index, theirs in enumerate(recording.steps):
+        ours = next(ours_steps, None)
+        if ours is None:
+            return Comparison(index, len(recording.steps), Difference(theirs["step"], "step", MISSING, theirs["step"]))
+        difference = _first_difference(ours, theirs, theirs["step"])
+        if difference:
+            return Comparison(index, len(recording.steps), difference)
+        replayed.append(ours)
+    extra = next(ours_steps, None)
+    if extra is not None:
+        return Comparison(len(replayed), len(recording.steps), Difference(extra["step"], "step", extra["step"], MISSING))
+    totals = _totals(replayed, recording)
+    return Comparison(len(replayed), len(recording.steps), _first_difference(totals, recording.totals, None))
+
+
+def replay(recording: Recording) -> Iterator[Record]:
+    """Our record of every call, under the recorded request names.
+
+    A request with arrival step k is queued just before call k. When nothing runs or waits, the call number jumps to the
+    next arrival.
+    """
+    core = SchedulerCore(recording.engine)
+    order = sorted(range(len(recording.requests)), key=lambda i: recording.arrival_steps[i])
+    step = 0
+    while order or core.has_work:
+        if not core.has_work:
+            step = max(step, recording.arrival_steps[order[0]])
+        arrived = [i for i in order if recording.arrival_steps[i] <= step]
+        order = order[len(arrived) :]
+        for i in arrived:
+            core.enqueue(recording.requests[i])
+        plan = core.schedule()
+        if not plan.scheduled:
+            raise ServesimError(f"{recording.path}: our scheduler stalls at step {step}: nothing can run")
+        record = decision_record(step, arrived, plan, core)
+        record |= outcome_record(step, core.apply(plan), core)
+        yield _in_their_words(record, recording)
+        step += 1
+
+
+def _in_their_words(record: Record, recording: Recording) -> Record:
+    """Recorded names for ids; the sarathi-serve log names phases and lists prefills before decodes."""
+    names = recording.names
+    for key in ("arrived", "preempted", "running", "waiting", "finished"):
+        record[key] = [names[i] for i in record[key]]
+    record["emitted"] = {names[i]: count for i, count in record["emitted"].items()}
+    for part in record["scheduled"]:
+        prompt_tokens = recording.requests[part["id"]].prompt_tokens
+        part["phase"] = "prefill" if part["start"] < prompt_tokens else "decode"
+        part["id"] = names[part["id"]]
+    if recording.prefills_first:
+        record["scheduled"].sort(key=lambda part: part["phase"] == "decode")
+    return record
+
+
+def _totals(steps: list[Record], recording: Recording) -> Record:
+    """The end line of a recording, counted from our steps."""
+    emitted: dict[str, list[int]] = defaultdict(list)
+    preemptions: dict[str, int] = defaultdict(int)
+    for record in steps:
+        for name in record["emitted"]:
+            emitted[name].append(record["step"])
+        for name in record["preempted"]:
+            preemptions[name] += 1
+    return {
+        "steps": len(steps),
+        "preemptions": sum(preemptions.values()),
+        "scheduled_tokens": sum(record["total_tokens"] for record in steps),
+        "output_tokens": sum(map(len, emitted.values())),
+        "peak_running": max(len(record["running"]) for record in steps),
+        "min_free_blocks": min(record["free_blocks"] for record in steps),
+        "hit_tokens": 0,
+        "max_step_tokens": max(record["total_tokens"] for record in steps),
+        "per_request": {
+            name: {
+                "first_token_step": emitted[name][0],
+                "finish_step": emitted[name][-1],
+                "preemptions": preemptions[name],
+                "output_tokens": len(emitted[name]),
+            }
+            for name in recording.names
+        },
+    }
+
+
+def _first_difference(ours: Any, theirs: Any, step: int | None, key: str = "") -> Difference | None:
+    """The first place where a key or item of `theirs` is not the same in `ours`; what theirs leaves out may differ."""
+    if isinstance(theirs, dict) and isinstance(ours, dict) and key != "emitted":
+        for name, value in theirs.items():
+            if name not in NOT_COMPARED and name != "sha256":
+                found = _first_difference(ours.get(name, MISSING), value, step, f"{key}.{name}" if key else name)
+                if found:
+                    return found
+        return None
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for index, (our_item, their_item) in enumerate(zip(ours, theirs, strict=True)):
+            found = _first_difference(our_item, their_item, step, f"{key}[{index}]")
+            if found:
+                return found
+        return None
+    return None if ours == theirs else Difference(step, key, ours, theirs)

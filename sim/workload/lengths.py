@@ -1,0 +1,85 @@
+"""Prompt and output lengths: from a config's distributions to whole tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.errors import InputError
+from sim.specs.distributions import (
+    Duration,
+    ExponentialDuration,
+    FixedDuration,
+    FixedTokens,
+    GeometricTokens,
+    LognormalDuration,
+    LognormalTokens,
+    Tokens,
+    UniformTokens,
+)
+from sim.specs.workload import JointLengths, Lengths
+from sim.streams import stream
+from sim.workload.shape import load_shape
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+MAX_REDRAWS = 200
+
+
+def draw_lengths(lengths: Lengths, count: int, limit_tokens: int, seed: int) -> tuple[IntArray, IntArray, int]:
+    """`count` prompt and output lengths, and how many pairs had to be drawn again.
+
+    A pair whose sum exceeds `limit_tokens` is drawn again, so the law is the config's, conditioned on fitting. Raises
+    InputError when the distribution hardly ever fits.
+    """
+    prompts, outputs = _draw(lengths, count, seed, "")
+    too_long = np.flatnonzero(prompts + outputs > limit_tokens)
+    redrawn = len(too_long)
+    for attempt in range(MAX_REDRAWS):
+        if not len(too_long):
+            return prompts, outputs, redrawn
+        prompts[too_long], outputs[too_long] = _draw(lengths, len(too_long), seed, f"_redraw_{attempt}")
+        too_long = too_long[prompts[too_long] + outputs[too_long] > limit_tokens]
+    longest = int((prompts + outputs).max())
+    raise InputError(
+        f"workload.lengths: prompt plus output of {longest} tokens does not fit into the {limit_tokens} tokens that "
+        "engine.max_model_len and the KV memory allow one request; shorten the lengths or raise the limit"
+    )
+
+
+def _draw(lengths: Lengths, count: int, seed: int, suffix: str) -> tuple[IntArray, IntArray]:
+    prompt_stream, output_stream = stream(seed, f"prompt_lengths{suffix}"), stream(seed, f"output_lengths{suffix}")
+    if isinstance(lengths, JointLengths):
+        return load_shape(lengths.distribution).sample(count, prompt_stream, output_stream)
+    return draw_tokens(lengths.prompt, count, prompt_stream), draw_tokens(lengths.output, count, output_stream)
+
+
+def draw_tokens(spec: Tokens, count: int, random: np.random.Generator) -> IntArray:
+    """`count` token counts, each at least 1."""
+    match spec:
+        case FixedTokens():
+            return np.full(count, spec.value, dtype=np.int64)
+        case UniformTokens():
+            return random.integers(spec.low, spec.high, size=count, endpoint=True)
+        case GeometricTokens():
+            return random.geometric(1 / spec.mean, size=count)
+        case LognormalTokens():
+            drawn = _lognormal(spec.mean, spec.cv, count, random)
+            return np.clip(np.rint(drawn), 1, 2**40).astype(np.int64)
+
+
+def draw_durations(spec: Duration, count: int, random: np.random.Generator) -> FloatArray:
+    """`count` durations in seconds."""
+    match spec:
+        case FixedDuration():
+            return np.full(count, spec.value)
+        case ExponentialDuration():
+            return random.exponential(spec.mean, size=count)
+        case LognormalDuration():
+            return _lognormal(spec.mean, spec.cv, count, random)
+
+
+def _lognormal(mean: float, cv: float, count: int, random: np.random.Generator) -> FloatArray:
+    """Lognormal by its own mean and coefficient of variation: sigma² = ln(1 + cv²), mu = ln(mean) - sigma²/2."""
+    variance = np.log1p(cv * cv)
+    return random.lognormal(np.log(mean) - variance / 2, np.sqrt(variance), size=count)

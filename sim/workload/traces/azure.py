@@ -1,0 +1,33 @@
+"""The Azure LLM inference trace (Azure/AzurePublicDataset): TIMESTAMP, ContextTokens, GeneratedTokens.
+
+TIMESTAMP is a UTC date and time with up to seven decimals; arrivals count from the first row.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sim.errors import InputError
+from sim.workload.traces.reading import first_bad_line, read_columns, whole_numbers
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table `arrival_s, prompt_tokens, output_tokens`."""
+    cells = read_columns(path, required=("TIMESTAMP", "ContextTokens", "GeneratedTokens"))
+    stamps = pd.to_datetime(cells["TIMESTAMP"], errors="coerce", format="ISO8601", utc=True)
+    if stamps.isna().any():
+        line = first_bad_line(stamps.isna())
+        raise InputError(
+            f"{path}, line {line}: TIMESTAMP is '{cells['TIMESTAMP'][line - 2]}', "
+            "must be a date and time such as 2023-11-16 18:15:46.6805900; correct or remove the row"
+        )
+    origin = stamps.iloc[0] if len(stamps) else pd.NaT
+    return pd.DataFrame(
+        {
+            "arrival_s": (stamps - origin).dt.total_seconds(),
+            "prompt_tokens": whole_numbers(cells, "ContextTokens", path),
+            "output_tokens": whole_numbers(cells, "GeneratedTokens", path),
+        }
+    )
