@@ -30,7 +30,8 @@ UNLIMITED = 2**62
 class SchedulerCore:
     """`enqueue`, `schedule`, `apply`; `running` is in order of admission, `waiting` in order of service.
 
-    `stored_tokens` counts the tokens whose keys and values are in the pool.
+    `stored_tokens` counts the tokens whose keys and values are in the pool, `dropped_tokens` those that preemptions
+    threw away, to be computed again.
     """
 
     def __init__(self, engine: EngineSpec) -> None:
@@ -39,6 +40,8 @@ class SchedulerCore:
         self.waiting = ORDERS[engine.order]()
         self.running: list[RequestState] = []
         self.stored_tokens = 0
+        self.dropped_tokens = 0
+        self._batch_members = 0
         self._done_members: list[RequestState] = []
         self._blocks_held = ALLOCATIONS[engine.kv_allocation]
         self._blocks_required = GATES[engine.gate]
@@ -61,6 +64,19 @@ class SchedulerCore:
             return min(self._seats, self.pool.total_blocks // self.engine.slot_blocks)
         return self._seats
 
+    @property
+    def idle_slots(self) -> int:
+        """Slots of a static batch whose member has finished, and which nobody may take before the batch ends."""
+        active = len(self.running) - len(self._done_members)
+        return self._batch_members - active if self.running else 0
+
+    def never_used_tokens(self, state: RequestState) -> int:
+        """Room of a reserved slot that this request will never fill; its last output is not stored."""
+        if self.engine.kv_allocation == "paged":
+            return 0
+        final_tokens = state.request.prompt_tokens + state.output_tokens - 1
+        return self.engine.slot_blocks * self.engine.block_size - final_tokens
+
     def enqueue(self, request: Request) -> RequestState:
         """A request joins the waiting queue; the model stops at its output length or at `max_model_len`."""
         output_tokens = min(request.output_tokens, self.engine.resolved_max_model_len - request.prompt_tokens)
@@ -77,6 +93,7 @@ class SchedulerCore:
         budget = self._schedule_running(plan, threshold, held)
         if not plan.preempted and self._may_join(self.running):
             self._admit(plan, budget, threshold, held)
+            self._batch_members = len(self.running)
         for part in plan.scheduled:
             part.state.computed_tokens += part.tokens
             self.stored_tokens += part.tokens
@@ -138,6 +155,7 @@ class SchedulerCore:
         for part in returned:
             plan.scheduled.remove(part)
         self.running.remove(victim)
+        self.dropped_tokens += victim.computed_tokens
         self._drop_blocks(victim)
         victim.computed_tokens = 0
         victim.preemptions += 1

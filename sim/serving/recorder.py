@@ -1,0 +1,148 @@
+"""What happened: tables of requests, iterations and token gaps, and totals that the audit holds against them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sim.scheduling.core import SchedulerCore
+from sim.scheduling.plan import Outcome, Plan
+from sim.scheduling.schedule_log import Record, decision_record, outcome_record
+from sim.scheduling.state import RequestState
+from sim.serving.columns import GAP_COLUMNS, ITERATION_COLUMNS, REQUEST_COLUMNS, Columns
+from sim.serving.executor import Execution
+from sim.specs.request import Request
+
+
+@dataclass
+class Totals:
+    """Sums over a run, counted as things happen and not from the tables, so that the audit compares two accounts.
+
+    Names ending in `_request_s`, `_block_s`, `_token_s` and `_slot_s` are integrals over time: amount times seconds.
+    `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left.
+    """
+
+    arrivals: int = 0
+    departures: int = 0
+    emitted_tokens: int = 0
+    computed_tokens: int = 0
+    executed_tokens: int = 0
+    busy_s: float = 0.0
+    in_system_request_s: float = 0.0
+    kv_used_block_s: float = 0.0
+    kv_stored_token_s: float = 0.0
+    kv_never_used_token_s: float = 0.0
+    idle_slot_s: float = 0.0
+    group_s: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+
+
+@dataclass(slots=True)
+class _Trip:
+    """The times of one request in flight, seconds."""
+
+    queued_s: float = float("nan")
+    scheduled_s: float = float("nan")
+    first_token_s: float = float("nan")
+    last_token_s: float = float("nan")
+
+
+class Recorder:
+    """Listens to front end and runner; `on_record` receives each iteration's schedule-log line, if given."""
+
+    def __init__(self, on_record: Callable[[Record], None] | None = None) -> None:
+        self.requests = Columns(REQUEST_COLUMNS)
+        self.iterations = Columns(ITERATION_COLUMNS)
+        self.gaps = Columns(GAP_COLUMNS)
+        self.totals = Totals()
+        self.end_s = 0.0
+        self._on_record = on_record
+        self._record: Record = {}
+        self._read_since_step: list[int] = []
+        self._trips: dict[int, _Trip] = {}
+        self._in_system_since_s = 0.0
+        self._never_used_tokens = 0
+
+    def on_arrival(self, request: Request) -> None:
+        """A request reached the front end."""
+        self._extend_in_system(request.arrival_s)
+        self.totals.arrivals += 1
+        self._trips[request.request_id] = _Trip()
+
+    def on_queued(self, now_s: float, request: Request) -> None:
+        """The engine read a request from its inbox."""
+        self._trips[request.request_id].queued_s = now_s
+        self._read_since_step.append(request.request_id)
+
+    def on_step(self, now_s: float, plan: Plan, execution: Execution, core: SchedulerCore) -> None:
+        """An iteration starts."""
+        batch = execution.batch
+        if self._on_record:
+            self._record = decision_record(len(self.iterations), self._read_since_step, plan, core)
+            self._record |= {"start_s": now_s, "duration_s": execution.duration_s}
+        self._read_since_step.clear()
+        for part in plan.scheduled:
+            if part.how == "new":
+                self._trips[part.state.request.request_id].scheduled_s = now_s
+                self._never_used_tokens += core.never_used_tokens(part.state)
+        prefill_tokens = sum(part.tokens for part in plan.scheduled) - (batch.decode_requests - len(plan.padding_rows))
+        self.iterations.append(
+            now_s, 1, execution.duration_s, 0.0, batch.decode_requests, batch.decode_context_tokens, prefill_tokens,
+            len(core.running), len(core.waiting), core.pool.used_blocks, len(plan.preempted),
+        )  # fmt: skip
+        self._integrate(plan, execution, core)
+
+    def on_outcome(self, now_s: float, outcome: Outcome, core: SchedulerCore) -> None:
+        """An iteration ended: tokens came out, and some requests left."""
+        self._note_tokens(now_s, outcome)
+        self._extend_in_system(now_s)
+        self.totals.departures += len(outcome.finished)
+        for state in outcome.finished:
+            self._note_finish(now_s, state)
+            self._never_used_tokens -= core.never_used_tokens(state)
+        self.end_s = now_s
+        if self._on_record:
+            self._on_record(self._record | outcome_record(len(self.iterations) - 1, outcome, core))
+
+    def _integrate(self, plan: Plan, execution: Execution, core: SchedulerCore) -> None:
+        """Add this iteration to the sums and time integrals."""
+        totals, duration_s = self.totals, execution.duration_s
+        totals.computed_tokens += plan.total_tokens
+        totals.executed_tokens += execution.batch.tokens
+        totals.busy_s += duration_s
+        totals.kv_used_block_s += core.pool.used_blocks * duration_s
+        totals.kv_stored_token_s += core.stored_tokens * duration_s
+        totals.kv_never_used_token_s += self._never_used_tokens * duration_s
+        totals.idle_slot_s += core.idle_slots * duration_s
+        for group, seconds, bound in execution.times:
+            totals.group_s[group, bound] += seconds
+
+    def _note_tokens(self, now_s: float, outcome: Outcome) -> None:
+        """Stamp the emitted tokens. Nearly all have waited just this step: those gaps are counted as one run."""
+        common_gap_s, common = now_s - self.end_s, 0
+        for state in outcome.emitted:
+            trip = self._trips[state.request.request_id]
+            if state.emitted_tokens == 1:
+                trip.first_token_s = now_s
+            elif trip.last_token_s == self.end_s:
+                common += 1
+            else:
+                self.gaps.append(now_s - trip.last_token_s, 1)
+            trip.last_token_s = now_s
+        if common:
+            self.gaps.append(common_gap_s, common)
+        self.totals.emitted_tokens += len(outcome.emitted)
+
+    def _note_finish(self, now_s: float, state: RequestState) -> None:
+        request, trip = state.request, self._trips.pop(state.request.request_id)
+        cached_tokens = 0
+        self.requests.append(
+            request.request_id, request.arrival_s, trip.queued_s, trip.scheduled_s, trip.first_token_s, now_s,
+            request.prompt_tokens, cached_tokens, state.emitted_tokens, state.preemptions,
+        )  # fmt: skip
+
+    def _extend_in_system(self, now_s: float) -> None:
+        """Extend ∫N(t)dt to this instant."""
+        in_system = self.totals.arrivals - self.totals.departures
+        self.totals.in_system_request_s += in_system * (now_s - self._in_system_since_s)
+        self._in_system_since_s = now_s
