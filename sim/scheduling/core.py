@@ -17,7 +17,7 @@ from sim.scheduling.formation import FORMATIONS
 from sim.scheduling.formation.cadence import PrefillCadence
 from sim.scheduling.gate import GATES
 from sim.scheduling.order import ORDERS
-from sim.scheduling.plan import How, Outcome, Plan, Scheduled
+from sim.scheduling.plan import Blocker, How, Outcome, Plan, Scheduled
 from sim.scheduling.release import RELEASES
 from sim.scheduling.state import RequestState
 from sim.specs.engine import EngineSpec
@@ -67,8 +67,14 @@ class SchedulerCore:
     @property
     def idle_slots(self) -> int:
         """Slots of a static batch whose member has finished, and which nobody may take before the batch ends."""
-        active = len(self.running) - len(self._done_members)
-        return self._batch_members - active if self.running else 0
+        if self.engine.formation == "continuous" or not self.running:
+            return 0
+        return self._batch_members - self.active_members
+
+    @property
+    def active_members(self) -> int:
+        """Running requests whose answer is not complete."""
+        return len(self.running) - len(self._done_members)
 
     def never_used_tokens(self, state: RequestState) -> int:
         """Room of a reserved slot that this request will never fill; its last output is not stored."""
@@ -91,9 +97,13 @@ class SchedulerCore:
         threshold = self._prefill_threshold()
         held = self._cadence.holds(self.running)
         budget = self._schedule_running(plan, threshold, held)
-        if not plan.preempted and self._may_join(self.running):
-            self._admit(plan, budget, threshold, held)
+        if plan.preempted:
+            plan.blocked_by = "preemption"
+        elif self._may_join(self.running):
+            plan.blocked_by = self._admit(plan, budget, threshold, held)
             self._batch_members = len(self.running)
+        elif len(self.waiting):
+            plan.blocked_by = "batch not over"
         for part in plan.scheduled:
             part.state.computed_tokens += part.tokens
             self.stored_tokens += part.tokens
@@ -165,23 +175,26 @@ class SchedulerCore:
 
     # ---- waiting requests -------------------------------------------------------------------------------------------
 
-    def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> None:
-        """Start waiting requests in their order; the first that cannot start ends the pass."""
-        while len(self.waiting) and budget > 0 and len(self.running) < self._seats:
+    def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> Blocker | None:
+        """Start waiting requests in their order; the first that cannot start ends the pass, and why is returned."""
+        while len(self.waiting):
             state = self.waiting.head()
             uncut = min(state.wanted_tokens, threshold)
             tokens = min(uncut, budget)
+            if tokens == 0 or (tokens < uncut and not self.engine.enable_chunked_prefill):
+                return "token budget"
+            if len(self.running) >= self._seats:
+                return "seats"
             if held and state.wanted_tokens > 1:
-                return
-            if tokens < uncut and not self.engine.enable_chunked_prefill:
-                return
+                return "prefill cadence"
             if self._blocks_to_admit(state, tokens) > self.pool.free_blocks:
-                return
+                return "kv blocks"
             self.waiting.pop()
             self.running.append(state)
             how: How = "resumed" if state.preemptions else "new"
             plan.scheduled.append(self._grow(state, how, tokens, self._blocks_needed(state, tokens)))
             budget -= tokens
+        return None
 
     def _blocks_to_admit(self, state: RequestState, tokens: int) -> int:
         """What the gate asks, and the watermark on top unless the engine is idle."""

@@ -8,6 +8,7 @@ from typing import Literal
 from sim.scheduling.state import RequestState
 
 How = Literal["running", "new", "resumed"]
+Blocker = Literal["kv blocks", "seats", "token budget", "preemption", "batch not over", "prefill cadence"]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,12 +31,14 @@ class Scheduled:
 class Plan:
     """One iteration: who runs in which order, and who was preempted to make room.
 
-    `padding_rows` are finished members of a static batch whose slot still computes.
+    `padding_rows` are finished members of a static batch whose slot still computes. `blocked_by` says why the head of
+    the waiting queue could not start; None when nobody was left waiting.
     """
 
     scheduled: list[Scheduled] = field(default_factory=list)
     preempted: list[RequestState] = field(default_factory=list)
     padding_rows: list[RequestState] = field(default_factory=list)
+    blocked_by: Blocker | None = None
 
     @property
     def total_tokens(self) -> int:

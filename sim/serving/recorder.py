@@ -20,7 +20,8 @@ class Totals:
     """Sums over a run, counted as things happen and not from the tables, so that the audit compares two accounts.
 
     Names ending in `_request_s`, `_block_s`, `_token_s` and `_slot_s` are integrals over time: amount times seconds.
-    `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left.
+    `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left. `group_s` is time by operation
+    group and the resource that set it; `blocked_s` is time by what kept the head of the queue from starting.
     """
 
     arrivals: int = 0
@@ -34,7 +35,9 @@ class Totals:
     kv_stored_token_s: float = 0.0
     kv_never_used_token_s: float = 0.0
     idle_slot_s: float = 0.0
+    active_slot_s: float = 0.0
     group_s: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    blocked_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
 @dataclass(slots=True)
@@ -114,6 +117,9 @@ class Recorder:
         totals.kv_stored_token_s += core.stored_tokens * duration_s
         totals.kv_never_used_token_s += self._never_used_tokens * duration_s
         totals.idle_slot_s += core.idle_slots * duration_s
+        totals.active_slot_s += core.active_members * duration_s
+        if plan.blocked_by:
+            totals.blocked_s[plan.blocked_by] += duration_s
         for group, seconds, bound in execution.times:
             totals.group_s[group, bound] += seconds
 

@@ -1,0 +1,69 @@
+"""The self-audit: what must hold in every run, whatever the config. A violation is a defect of this program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from sim.errors import AuditError
+from sim.serving.simulation import RunLog
+from sim.workload.source import Workload
+
+TOLERANCE = 1e-9
+"""Relative, for times; counts must agree exactly."""
+
+
+def audit(log: RunLog, workload: Workload, requests: pd.DataFrame, iterations: pd.DataFrame) -> int:
+    """Check every law and return how many there are. Raises AuditError naming the first that is broken."""
+    laws = list(_laws(log, workload, requests, iterations))
+    for law, left, right in laws:
+        exact = isinstance(left, int) and isinstance(right, int)
+        if abs(left - right) > (0 if exact else TOLERANCE * max(abs(left), abs(right), 1.0)):
+            raise AuditError(
+                f"self-audit: {law}: {left!r} is not {right!r}; this is a defect of servesim, "
+                "please report it with config.resolved.yaml"
+            )
+    return len(laws)
+
+
+def _laws(
+    log: RunLog, workload: Workload, requests: pd.DataFrame, iterations: pd.DataFrame
+) -> Iterator[tuple[str, float, float]]:
+    """(law, one account of it, the other account)"""
+    totals, core, pool = log.recorder.totals, log.core, log.core.pool
+    output_tokens = int(requests["output_tokens"].sum())
+    yield "requests that arrived = requests in the workload", totals.arrivals, len(workload)
+    yield "requests that arrived = requests finished", totals.arrivals, len(requests)
+    yield "nobody is left in the engine", len(core.running) + len(core.waiting), 0
+    yield "output tokens of the requests = output tokens asked for", output_tokens, int(workload.output_tokens.sum())
+    yield "tokens emitted = output tokens of the requests", totals.emitted_tokens, output_tokens
+    yield "gaps between tokens = output tokens after the first", int(sum(log.recorder.gaps.arrays["tokens"])), (
+        output_tokens - len(requests)
+    )
+    yield "tokens computed = prompts - cached + outputs but the last + recomputed", totals.computed_tokens, (
+        int(requests["prompt_tokens"].sum())
+        - int(requests["cached_tokens"].sum())
+        + output_tokens
+        - len(requests)
+        + core.dropped_tokens
+    )
+    yield "blocks allocated = blocks released", pool.allocated, pool.released
+    yield "all blocks are free", pool.free_blocks, pool.total_blocks
+    yield "no token is stored", core.stored_tokens, 0
+    yield from _laws_of_time(log, requests, iterations)
+
+
+def _laws_of_time(log: RunLog, requests: pd.DataFrame, iterations: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
+    totals, recorder = log.recorder.totals, log.recorder
+    durations = iterations["first_step_s"] * iterations["iterations"]
+    ends = iterations["start_s"] + durations
+    order = requests[["arrival_s", "queued_s", "scheduled_s", "first_token_s", "finish_s"]]
+    backwards = order.diff(axis=1).iloc[:, 1:].min().min()
+    overlap = (iterations["start_s"].iloc[1:].to_numpy() - ends.iloc[:-1].to_numpy()).min(initial=0.0)
+    yield "nothing is served before it arrived (arrival, queued, scheduled, first token, finish)", min(backwards, 0.0), 0.0
+    yield "iterations do not overlap", min(float(overlap), 0.0), 0.0
+    yield "busy time = sum of step durations", totals.busy_s, float(durations.sum())
+    yield "busy time <= wall time", max(totals.busy_s - recorder.end_s, 0.0), 0.0
+    yield "time by operation group = busy time", sum(totals.group_s.values()), totals.busy_s
+    yield "∫N(t)dt = sum of sojourns (Little)", totals.in_system_request_s, float(requests["e2e_s"].sum())

@@ -1,0 +1,131 @@
+"""The numbers of a run: vLLM's benchmark keys at top level, ours (seconds, shares, reasons) under `sim`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.metrics.engine_use import batch_use, kv_use, step_time_use
+from sim.metrics.latency import PERCENTILES, latency_metrics
+from sim.metrics.stability import stability
+from sim.serving.simulation import RunLog
+from sim.specs.experiment import Experiment
+from sim.specs.metric_names import metric_of
+from sim.specs.workload import AllAtOnce, GammaArrivals, PoissonArrivals
+
+VLLM_METRICS = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2el": "e2e"}
+"""vLLM's metric names, and ours."""
+
+
+def summarise(
+    experiment: Experiment, log: RunLog, requests: pd.DataFrame, gaps: pd.DataFrame, notes: tuple[str, ...]
+) -> dict[str, Any]:
+    """The content of `summary.json`, but for the audit, which is added when it has passed."""
+    metrics = latency_metrics(requests, gaps)
+    duration_s = log.recorder.end_s
+    attained = _good_requests(requests, experiment.slo)
+    return {
+        **_vllm_header(experiment, log, requests, duration_s),
+        "request_goodput": None if attained is None else _rate(int(attained.sum()), duration_s),
+        **_vllm_latencies(metrics),
+        "sim": {
+            "name": experiment.name,
+            "seed": experiment.seed,
+            "interrupted": log.interrupted,
+            "metrics": metrics,
+            "slo": _slo_report(metrics, experiment.slo, attained),
+            "stability": stability(requests, experiment.workload),
+            "batch": batch_use(log, duration_s),
+            "kv_cache": kv_use(experiment, log, duration_s),
+            "step_time": step_time_use(log),
+            "notes": list(notes),
+            "performance": _performance(log, len(requests)),
+        },
+    }
+
+
+def _vllm_header(experiment: Experiment, log: RunLog, requests: pd.DataFrame, duration_s: float) -> dict[str, Any]:
+    prompt_tokens, output_tokens = int(requests["prompt_tokens"].sum()), int(requests["output_tokens"].sum())
+    arrivals = experiment.workload.arrivals
+    burstiness = {PoissonArrivals: 1.0}.get(type(arrivals))
+    if isinstance(arrivals, GammaArrivals):
+        burstiness = 1 / arrivals.cv**2
+    return {
+        "date": datetime.now(UTC).strftime("%Y%m%d-%H%M%S"),
+        "backend": "servesim",
+        "model_id": experiment.model.name,
+        "tokenizer_id": experiment.model.name,
+        "num_prompts": log.recorder.totals.arrivals,
+        "request_rate": "inf" if isinstance(arrivals, AllAtOnce) else experiment.workload.offered_rate,
+        "burstiness": burstiness,
+        "max_concurrency": None,
+        "duration": duration_s,
+        "completed": len(requests),
+        "failed": 0,
+        "total_input_tokens": prompt_tokens,
+        "total_output_tokens": output_tokens,
+        "request_throughput": _rate(len(requests), duration_s),
+        "output_throughput": _rate(output_tokens, duration_s),
+        "total_token_throughput": _rate(prompt_tokens + output_tokens, duration_s),
+        "max_concurrent_requests": _peak_in_system(requests),
+    }
+
+
+def _vllm_latencies(metrics: dict[str, float | None]) -> dict[str, float | None]:
+    """`mean_ttft_ms`, `median_ttft_ms`, `p99_e2el_ms` …: milliseconds under vLLM's names."""
+    statistics = {"mean": "mean", "median": "p50", "std": "std"} | {f"p{p}": f"p{p}" for p in PERCENTILES}
+    found = {}
+    for their_metric, metric in VLLM_METRICS.items():
+        for theirs, ours in statistics.items():
+            value = metrics[f"{ours}_{metric}"]
+            found[f"{theirs}_{their_metric}_ms"] = None if value is None else value * 1e3
+    return found
+
+
+def _good_requests(requests: pd.DataFrame, slo: dict[str, float]) -> pd.Series[bool] | None:
+    """Which requests keep every per-request bound: each SLO's number, whatever its statistic; TPOT of one token is 0."""
+    bounds = {(metric_of(name), limit) for name, limit in slo.items() if metric_of(name) != "itl"}
+    if not bounds:
+        return None
+    good = pd.Series(True, index=requests.index)
+    for metric, limit in bounds:
+        good &= requests[f"{metric}_s"].fillna(0.0) <= limit
+    return good
+
+
+def _slo_report(
+    metrics: dict[str, float | None], slo: dict[str, float], attained: pd.Series[bool] | None
+) -> dict[str, Any] | None:
+    if not slo:
+        return None
+    values = {name: metrics[name] for name in slo}
+    met = {name: value is not None and value <= slo[name] for name, value in values.items()}
+    share = None if attained is None or attained.empty else float(attained.mean())
+    return {"met": all(met.values()), "limits": dict(slo), "values": values, "good_request_fraction": share}
+
+
+def _peak_in_system(requests: pd.DataFrame) -> int:
+    """Most requests between arrival and finish at once; one that leaves makes room for one that comes just then."""
+    times = np.concatenate([requests["finish_s"].to_numpy(), requests["arrival_s"].to_numpy()])
+    change = np.repeat([-1, 1], len(requests))
+    order = np.lexsort((change, times))
+    return int(np.cumsum(change[order]).max(initial=0))
+
+
+def _performance(log: RunLog, completed: int) -> dict[str, float | None]:
+    spent = log.performance
+    return {
+        "cpu_s": spent.cpu_s,
+        "wall_s": spent.wall_s,
+        "requests_per_cpu_s": _rate(completed, spent.cpu_s),
+        "engine_iterations": int(sum(log.recorder.iterations.arrays["iterations"])),
+        "simpy_events": spent.simpy_events,
+        "peak_memory_bytes": spent.peak_memory_bytes,
+    }
+
+
+def _rate(amount: float, duration_s: float) -> float | None:
+    return amount / duration_s if duration_s > 0 else None
