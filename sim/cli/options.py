@@ -1,0 +1,24 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+ConfigArgument = Annotated[Path, typer.Argument(help="Experiment file (YAML).", show_default=False)]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as engine.max_num_seqs=128; repeatable."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Result folder; default results/NAME-HASH.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else on standard output.")]
+
+stdout, stderr = Console(), Console(stderr=True)
+
+
+def note(text: str) -> None:
+    """A remark that is not the result: to standard error."""
+    stderr.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,75 @@
+"""`servesim run`: one experiment, its table, its result folder and its pictures."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.cli.options import ConfigArgument, JsonOption, OutOption, SetOption, note, stdout
+from sim.cli.report import print_report
+from sim.config import load_experiment
+from sim.specs.experiment import Experiment
+from sim.study.run import RunResult, run
+from sim.study.store import config_hash, prepare_folder, save, to_json, writing
+
+
+def run_command(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    out: OutOption = None,
+    json_: JsonOption = False,
+    schedule_log: Annotated[
+        Path | None, typer.Option("--schedule-log", help="Write one JSON line an engine step to this file.")
+    ] = None,
+    plots: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+) -> None:
+    """Simulate one experiment and write its results."""
+    experiment = load_experiment(config, set_ or ())
+    folder = out or Path("results") / f"{experiment.name}-{config_hash(experiment)}"
+    prepare_folder(folder)
+    result = _run(experiment, schedule_log)
+    save(result, folder)
+    if plots:
+        _draw(result, folder)
+    ours = result.summary["sim"]
+    for text in ours["notes"]:
+        note(text)
+    if json_:
+        print(to_json(result.summary))
+    else:
+        print_report(stdout, result.summary)
+    note(f"results are in {folder}")
+    if ours["interrupted"]:
+        note("interrupted: the results hold the requests that were finished")
+        raise typer.Exit(130)
+
+
+def _run(experiment: Experiment, schedule_log: Path | None) -> RunResult:
+    with ExitStack() as stack:
+        if schedule_log is None:
+            return run(experiment)
+        stack.enter_context(writing(schedule_log))
+        file = stack.enter_context(schedule_log.open("w", encoding="utf-8"))
+        return run(experiment, on_record=lambda record: print(json.dumps(record), file=file))
+
+
+def _draw(result: RunResult, folder: Path) -> None:
+    from sim import plots  # matplotlib is slow to import and not always wanted
+
+    ours, name = result.summary["sim"], result.experiment.name
+    figures = {
+        "latency": plots.latency_figure(
+            f"{name}: latency", result.requests, result.gaps, ours["metrics"], result.experiment.slo
+        ),
+        "timeline": plots.timeline_figure(
+            f"{name}: timeline", result.requests, result.iterations, ours["kv_cache"]["usable_blocks"]
+        ),
+        "step_time": plots.step_time_figure(f"{name}: where step time goes", ours["step_time"]),
+    }
+    with writing(folder):
+        for file_name, figure in figures.items():
+            plots.save(figure, folder / f"{file_name}.png")

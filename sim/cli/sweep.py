@@ -1,0 +1,146 @@
+"""`servesim sweep`: every combination of varied values, one table and one picture."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
+from sim.study.narrate import narrate
+from sim.study.store import prepare_folder, to_json, writing
+from sim.study.sweep import Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, sweep_table
+
+SHOWN = {
+    "verdict": "queue",
+    "slo_met": "SLO met",
+    "request_throughput": "req/s",
+    "output_throughput": "tok/s",
+    "p50_ttft": "P50 TTFT",
+    "p99_ttft": "P99 TTFT",
+    "p99_tpot": "P99 TPOT",
+    "p99_e2e": "P99 E2E",
+    "mean_running": "running",
+    "idle_slot_fraction": "idle slots",
+    "kv_wasted_fraction": "KV wasted",
+    "preemptions": "preempted",
+}
+
+
+def sweep_command(
+    config: ConfigArgument,
+    vary: Annotated[
+        list[str] | None, typer.Option("--vary", metavar="KEY=V1,V2,…", help="Values a key takes; repeatable.")
+    ] = None,
+    set_: SetOption = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the table, the picture and a folder a run.")] = Path(
+        "results/sweep"
+    ),
+    json_: JsonOption = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; default one a core.")] = os.cpu_count() or 1,
+) -> None:
+    """Run every combination of the varied values; runs already finished in the folder are not repeated."""
+    axes = [parse_axis(text) for text in vary or ()]
+    cells = plan_sweep(config, set_ or (), axes, out)
+    prepare_folder(out)
+    table = sweep_table(cells, _run_cells(cells, workers))
+    with writing(out):
+        table.to_csv(out / "sweep.csv", index=False)
+    picture = _draw(table, axes, cells[0].experiment.name, out)
+    if json_:
+        print(to_json(table.astype(object).where(table.notna(), None).to_dict("records")))
+    else:
+        stdout.print(_terminal_table(table, axes))
+    series, x = _roles(axes)
+    if series and x:
+        note(narrate(table, series.key, x.key, cells[0].experiment.slo))
+    note(f"table and runs are in {out}" + (f", the picture is {picture}" if picture else ""))
+
+
+def _run_cells(cells: list[Cell], workers: int) -> dict[str, Summary]:
+    """All cells in a process pool behind a progress bar; Ctrl-C ends the workers and keeps what is finished."""
+    done = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    pool = ProcessPoolExecutor(
+        min(workers, len(cells)), mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent
+    )
+    with Progress(*columns, console=stderr) as progress:
+        task = progress.add_task("simulating", total=len(cells))
+
+        def advance(_: Cell) -> None:
+            nonlocal done
+            done += 1
+            progress.advance(task)
+
+        try:
+            return run_sweep(cells, pool, advance)
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            note(f"interrupted: {done} of {len(cells)} runs are finished and kept; the same command goes on from there")
+            raise typer.Exit(130) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _roles(axes: list[Axis]) -> tuple[Axis | None, Axis | None]:
+    """Which axis makes the lines of the picture and which its horizontal axis: the last numeric one."""
+    numeric = [axis for axis in axes if axis.is_numeric and len(axis.values) > 1]
+    x = numeric[-1] if numeric else None
+    others = [axis for axis in axes if axis is not x]
+    return (others[0] if others else None), x
+
+
+def _draw(table: pd.DataFrame, axes: list[Axis], name: str, out: Path) -> Path | None:
+    """The latency-throughput picture, when some varied value is a number."""
+    series, x = _roles(axes)
+    if x is None:
+        return None
+    from sim import plots  # matplotlib is slow to import and not always wanted
+
+    others = [axis.key for axis in axes if axis is not x]
+    lines = None
+    if others:
+        lines = ", ".join(key.rpartition(".")[2] for key in others)
+        table = table.assign(**{lines: table[others].astype(str).agg(", ".join, axis=1)})
+    label = "arrival rate (requests per second)" if x.key == "workload.arrivals.rate" else x.key
+    title = f"{name}: {lines or 'one line'} against {x.key.rpartition('.')[2]} (ringed: unstable queue)"
+    figure = plots.sweep_figure(title, table, lines, x.key, label)
+    with writing(out):
+        plots.save(figure, out / "sweep.png")
+    return out / "sweep.png"
+
+
+def _terminal_table(table: pd.DataFrame, axes: list[Axis]) -> Table:
+    shown = Table(title="seconds, unless said otherwise", title_justify="left", header_style="bold")
+    for axis in axes:
+        shown.add_column(axis.key.rpartition(".")[2])
+    kept = {column: label for column, label in SHOWN.items() if table[column].notna().any()}
+    for label in kept.values():
+        shown.add_column(label, justify="right")
+    for _, row in table.iterrows():
+        shown.add_row(*(str(row[axis.key]) for axis in axes), *(_cell(column, row[column]) for column in kept))
+    return shown
+
+
+def _cell(column: str, value: object) -> str:
+    if column == "slo_met":
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    number = float(str(value))
+    if column.endswith("_fraction"):
+        return f"{number:.0%}"
+    return f"{number:,.0f}" if number >= 1000 or column == "preemptions" else f"{number:.3g}"

@@ -1,0 +1,238 @@
+"""Pictures of results. Frames and summaries in, figures out; nothing here knows the engine.
+
+Figures are built without pyplot, so no display is needed and nothing is global.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+from numpy.typing import NDArray
+
+INK, FAINT = "#22303c", "#8a97a3"
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")
+"""Colour-blind safe (Okabe and Ito)."""
+RESOURCE_COLOURS = {
+    "compute": "#d55e00", "memory": "#0072b2", "link": "#cc79a7", "host": "#8a97a3", "given": "#009e73",
+}  # fmt: skip
+RESOURCE_NAMES = {
+    "compute": "limited by compute", "memory": "limited by memory bandwidth", "link": "limited by the link",
+    "host": "host overhead", "given": "given by the cost model",
+}  # fmt: skip
+LATENCY_TITLES = {
+    "ttft": "Time to first token (TTFT)",
+    "tpot": "Time per output token (TPOT)",
+    "itl": "Gap between tokens (ITL)",
+    "e2e": "End to end (E2E)",
+}
+SLICES = 120
+
+
+def latency_figure(
+    title: str, requests: pd.DataFrame, gaps: pd.DataFrame, metrics: dict[str, float | None], slo: dict[str, float]
+) -> Figure:
+    """What share of requests (ITL: of tokens) was at least as quick, per latency, with percentiles and SLO limits."""
+    figure = _figure(title, 11, 7.2)
+    for axes, (metric, name) in zip(figure.subplots(2, 2).flat, LATENCY_TITLES.items(), strict=True):
+        if metric == "itl":
+            values, weights = gaps["gap_s"].to_numpy(float), gaps["tokens"].to_numpy(float)
+        else:
+            values = requests[f"{metric}_s"].dropna().to_numpy(float)
+            weights = np.ones(len(values))
+        _cumulative(axes, values, weights)
+        _mark_percentiles(axes, metric, metrics)
+        _mark_slo(axes, metric, slo)
+        axes.set_title(name, loc="left", color=INK)
+        axes.set_ylabel("share of tokens" if metric == "itl" else "share of requests")
+    return figure
+
+
+def timeline_figure(title: str, requests: pd.DataFrame, iterations: pd.DataFrame, usable_blocks: int) -> Figure:
+    """Requests running and waiting, KV memory in use, and token throughput over the run."""
+    figure = _figure(title, 11, 8)
+    queue_axes, kv_axes, token_axes = figure.subplots(3, 1, sharex=True)
+    end_s = _end_s(iterations)
+    edges = np.linspace(0, end_s, SLICES + 1)
+    middle = (edges[:-1] + edges[1:]) / 2
+    for column, colour in (("running", SERIES[0]), ("waiting", SERIES[1])):
+        queue_axes.plot(middle, _time_average(iterations, column, edges), color=colour, label=column)
+    queue_axes.set_ylabel("requests")
+    _legend(queue_axes, "upper left")
+    queue_axes.set_title("Requests in the engine", loc="left", color=INK)
+    used = _time_average(iterations, "kv_used_blocks", edges) / usable_blocks
+    kv_axes.fill_between(middle, used, color=SERIES[2], alpha=0.35, linewidth=0)
+    kv_axes.plot(middle, used, color=SERIES[2], label="blocks held")
+    _mark_preemptions(kv_axes, iterations)
+    kv_axes.set_ylim(0, 1.05)
+    kv_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    kv_axes.set_ylabel("of KV blocks")
+    _legend(kv_axes, "lower right")
+    kv_axes.set_title("KV cache", loc="left", color=INK)
+    _plot_tokens(token_axes, iterations, requests, edges)
+    token_axes.set_xlabel("simulated time (s)")
+    token_axes.set_xlim(0, end_s)
+    return figure
+
+
+def step_time_figure(title: str, step_time: dict[str, Any]) -> Figure:
+    """Where the engine's busy time went, by operation group, coloured by the resource that set it."""
+    groups: dict[str, dict[str, float]] = step_time["seconds_by_group"]
+    figure = _figure(title, 9, 1.8 + 0.5 * max(len(groups), 2))
+    axes = figure.subplots()
+    busy_s = sum(sum(parts.values()) for parts in groups.values())
+    left = dict.fromkeys(groups, 0.0)
+    for resource, colour in RESOURCE_COLOURS.items():
+        widths = [groups[group].get(resource, 0.0) / busy_s for group in groups]
+        if any(widths):
+            axes.barh(list(groups), widths, left=list(left.values()), color=colour, label=RESOURCE_NAMES[resource])
+            left = {group: left[group] + width for group, width in zip(groups, widths, strict=True)}
+    for row, total in enumerate(left.values()):
+        axes.text(total + 0.008, row, f"{total:.1%}", va="center", color=INK, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(left.values(), default=1.0) * 1.12)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel(f"share of busy time ({busy_s:,.1f} s in all)")
+    _legend(axes, "lower right")
+    return figure
+
+
+def sweep_figure(title: str, table: pd.DataFrame, series: str | None, x: str, x_label: str) -> Figure:
+    """Latency and throughput against the varied number `x`, one line per value of `series`.
+
+    `table` has a row a run with columns `output_throughput`, `p50_e2e`, `p99_e2e`, `p50_ttft`, `p99_ttft`, `verdict`.
+    """
+    figure = _figure(title, 11, 7.6)
+    panels = figure.subplots(2, 2)
+    lines = [("all", table)] if series is None else list(table.groupby(series, sort=False))
+    columns = [
+        ("p99_ttft", "P99 time to first token (s)", True),
+        ("p99_e2e", "P99 end to end (s)", True),
+        ("p99_tpot", "P99 time per output token (s)", True),
+        ("output_throughput", "output tokens per second", False),
+    ]
+    for axes, (column, label, logarithmic) in zip(panels.flat, columns, strict=True):
+        for (name, part), colour in zip(lines, SERIES * 9, strict=False):
+            _sweep_line(axes, part, x, column, str(name), colour)
+        axes.set_title(label, loc="left", color=INK)
+        axes.set_xlabel(x_label)
+        if logarithmic:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        else:
+            axes.set_ylim(bottom=0)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture; its kind follows from the suffix."""
+    figure.savefig(path, dpi=130, facecolor="white")
+
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _figure(title: str, width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
+    return figure
+
+
+def _cumulative(axes: Axes, values: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    if not len(values):
+        axes.text(0.5, 0.5, "nothing to measure", ha="center", va="center", transform=axes.transAxes, color=FAINT)
+        return
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weights[order]) / weights.sum()
+    axes.plot(values[order], share, color=SERIES[0], drawstyle="steps-post")
+    if values.min() > 0 and values.max() / values.min() > 20:
+        axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(_seconds))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(0, 1.02)
+    axes.grid(alpha=0.25)
+
+
+def _mark_percentiles(axes: Axes, metric: str, metrics: dict[str, float | None]) -> None:
+    for level, style in (("p50", ":"), ("p99", "--")):
+        value = metrics[f"{level}_{metric}"]
+        if value is not None:
+            axes.axvline(value, color=INK, linestyle=style, linewidth=1, label=f"{level.upper()} {_seconds(value)}")
+    _legend(axes, "lower right")
+
+
+def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:
+    for name, limit in slo.items():
+        if name.endswith(f"_{metric}"):
+            axes.axvline(limit, color=SERIES[1], linewidth=1.5, label=f"SLO {name} {_seconds(limit)}")
+            _legend(axes, "lower right")
+
+
+def _legend(axes: Axes, place: str) -> None:
+    """A legend that stays readable over curves."""
+    axes.legend(loc=place, ncols=2 if place == "upper left" else 1, edgecolor="none", framealpha=0.85, borderpad=0.2)
+
+
+def _mark_preemptions(axes: Axes, iterations: pd.DataFrame) -> None:
+    times = iterations.loc[iterations["preemptions"] > 0, "start_s"]
+    if len(times):
+        count = int(iterations["preemptions"].sum())
+        axes.plot(times, np.full(len(times), 1.02), "|", color=SERIES[1], markersize=7, label=f"{count} preemptions")
+
+
+def _plot_tokens(axes: Axes, iterations: pd.DataFrame, requests: pd.DataFrame, edges: NDArray[np.float64]) -> None:
+    """Prompt tokens computed and output tokens emitted per second, by slices of time."""
+    ends = (iterations["start_s"] + iterations["first_step_s"] * iterations["iterations"]).to_numpy()
+    middle, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
+    first_tokens = np.histogram(requests["first_token_s"], edges)[0]
+    decoded = np.histogram(ends, edges, weights=iterations["decode_requests"] * iterations["iterations"])[0]
+    prompts = np.histogram(ends, edges, weights=iterations["prefill_tokens"])[0]
+    axes.plot(middle, prompts / width, color=SERIES[1], label="prompt tokens computed")
+    axes.plot(middle, (decoded + first_tokens) / width, color=SERIES[0], label="output tokens")
+    axes.set_ylabel("tokens per second")
+    axes.set_ylim(bottom=0)
+    _legend(axes, "upper left")
+    axes.set_title("Throughput", loc="left", color=INK)
+
+
+def _sweep_line(axes: Axes, part: pd.DataFrame, x: str, column: str, name: str, colour: str) -> None:
+    part = part.sort_values(x)
+    axes.plot(part[x], part[column], marker="o", markersize=4, color=colour, label=name)
+    unstable = part[part["verdict"] == "unstable"]
+    axes.plot(unstable[x], unstable[column], "o", markersize=9, markerfacecolor="none", color=colour)
+    axes.grid(alpha=0.25)
+
+
+def _end_s(iterations: pd.DataFrame) -> float:
+    if iterations.empty:
+        return 1.0
+    last = iterations.iloc[-1]
+    return float(last["start_s"] + last["first_step_s"] * last["iterations"])
+
+
+def _time_average(iterations: pd.DataFrame, column: str, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of a column over each slice of time; between iterations it is 0."""
+    starts = iterations["start_s"].to_numpy()
+    ends = starts + (iterations["first_step_s"] * iterations["iterations"]).to_numpy()
+    area = np.concatenate(([0.0], np.cumsum(iterations[column].to_numpy() * (ends - starts))))
+    knots = np.column_stack((starts, ends)).ravel()
+    values = np.column_stack((area[:-1], area[1:])).ravel()
+    return np.diff(np.interp(edges, knots, values)) / np.diff(edges)
+
+
+def _seconds(value: float, _: Any = None) -> str:
+    if value < 0.9995e-3:
+        return f"{value * 1e6:.3g} µs"
+    return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
+
+
+def _plain(value: float, _: Any = None) -> str:
+    return f"{value:g}"
+

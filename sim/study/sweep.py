@@ -1,0 +1,149 @@
+"""Many runs of one config with some values varied: every combination once, side by side in processes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sim.config import load_experiment
+from sim.errors import InputError
+from sim.specs.experiment import Experiment
+from sim.specs.yaml_file import dump_yaml, parse_yaml
+from sim.study.run import run
+from sim.study.store import finished_summary, prepare_folder, save
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A config key and the values it takes."""
+
+    key: str
+    values: tuple[Any, ...]
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every value is a number, so that the axis can be drawn."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination: the varied values, the experiment they make, and the folder of its result."""
+
+    values: dict[str, Any]
+    experiment: Experiment
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """`engine.preset=static, workload.arrivals.rate=2`"""
+        return ", ".join(f"{key}={value}" for key, value in self.values.items())
+
+
+def parse_axis(text: str) -> Axis:
+    """An axis from `engine.preset=static,orca`; values are read as YAML."""
+    key, equals, values = text.partition("=")
+    parsed = parse_yaml(f"[{values}]", f"--vary '{text}'") if equals else []
+    if not key or not parsed:
+        raise InputError(f"--vary '{text}': must be KEY=VALUE,VALUE,… such as engine.preset=static,orca")
+    if len({str(value) for value in parsed}) < len(parsed):
+        raise InputError(f"--vary '{text}': lists a value twice; drop one")
+    return Axis(key, tuple(parsed))
+
+
+def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out: Path) -> list[Cell]:
+    """Every combination as a cell, all configs validated before any of them runs."""
+    keys = [axis.key for axis in axes]
+    if not axes:
+        raise InputError("--vary: nothing to vary; give at least one, such as --vary workload.arrivals.rate=1,2,4")
+    if len(set(keys)) < len(keys):
+        raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
+    cells = []
+    for combination in itertools.product(*(axis.values for axis in axes)):
+        values = dict(zip(keys, combination, strict=True))
+        settings = [f"{key}={_as_yaml(value)}" for key, value in values.items()]
+        try:
+            experiment = load_experiment(config, [*overrides, *settings])
+        except InputError as error:
+            raise InputError(f"{error} (with {', '.join(settings)})") from None
+        cells.append(Cell(values, experiment, out / _folder_name(values)))
+    return cells
+
+
+def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], None]) -> dict[str, Summary]:
+    """Summaries by cell label, in the order of `cells`. `on_done` hears of each cell as it finishes.
+
+    Cells whose folder already holds this very run are not run again. Every finished cell is on disk when `on_done` is
+    called, so an interrupted sweep loses only the cells under way.
+    """
+    cells = list(cells)
+    summaries: dict[str, Summary] = {}
+    futures = {}
+    for cell in cells:
+        known = finished_summary(cell.folder, cell.experiment)
+        if known is None:
+            futures[pool.submit(_run_cell, cell)] = cell
+        else:
+            summaries[cell.label] = known
+            on_done(cell)
+    for future in as_completed(futures):
+        cell = futures[future]
+        try:
+            summaries[cell.label] = future.result()
+        except InputError as error:
+            raise InputError(f"{error} (with {cell.label})") from None
+        on_done(cell)
+    return {cell.label: summaries[cell.label] for cell in cells}
+
+
+def sweep_table(cells: Sequence[Cell], summaries: dict[str, Summary]) -> pd.DataFrame:
+    """A row a cell: the varied values, then throughput, latencies (seconds) and what explains them."""
+    return pd.DataFrame([cell.values | _row(summaries[cell.label]) for cell in cells])
+
+
+def _run_cell(cell: Cell) -> Summary:
+    prepare_folder(cell.folder)
+    result = run(cell.experiment)
+    if result.summary["sim"]["interrupted"]:
+        raise KeyboardInterrupt
+    save(result, cell.folder)
+    return result.summary
+
+
+def _row(summary: Summary) -> dict[str, Any]:
+    ours = summary["sim"]
+    metrics, kv, batch = ours["metrics"], ours["kv_cache"], ours["batch"]
+    return {
+        "verdict": ours["stability"]["verdict"],
+        "slo_met": None if ours["slo"] is None else ours["slo"]["met"],
+        "request_throughput": summary["request_throughput"],
+        "output_throughput": summary["output_throughput"],
+        **{name: metrics[name] for name in ("p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot", "p50_e2e", "p99_e2e")},
+        "mean_running": batch["mean_running"],
+        "idle_slot_fraction": batch["idle_slot_fraction"],
+        "kv_mean_used_fraction": kv["mean_used_fraction"],
+        "kv_wasted_fraction": _sum_or_none(kv["reserved_waste_fraction"], kv["internal_waste_fraction"]),
+        "preemptions": kv["preemptions"],
+    }
+
+
+def _sum_or_none(*parts: float | None) -> float | None:
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def _as_yaml(value: Any) -> str:
+    return dump_yaml([value]).strip()[2:] if isinstance(value, dict | list) else dump_yaml(value).split("\n")[0]
+
+
+def _folder_name(values: dict[str, Any]) -> str:
+    """`preset-static_rate-2`: the last part of each key with its value, safe as a file name."""
+    parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in values.items()]
+    return "_".join("".join(c if c.isalnum() or c in "._-" else "-" for c in part) for part in parts)[:120]
