@@ -6,7 +6,7 @@ Figures are built without pyplot, so no display is needed and nothing is global.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -102,14 +102,14 @@ def step_time_figure(title: str, step_time: dict[str, Any]) -> Figure:
     return figure
 
 
-def sweep_figure(title: str, table: pd.DataFrame, series: str | None, x: str, x_label: str) -> Figure:
-    """Latency and throughput against the varied number `x`, one line per value of `series`.
+def sweep_figure(title: str, table: pd.DataFrame, series: str, x: str, x_label: str, slo: dict[str, float]) -> Figure:
+    """Latency and throughput against the varied number `x`, one line per value of the column `series`.
 
-    `table` has a row a run with columns `output_throughput`, `p50_e2e`, `p99_e2e`, `p50_ttft`, `p99_ttft`, `verdict`.
+    `table` has a row a run with columns `output_throughput`, `p99_ttft`, `p99_tpot`, `p99_e2e` and `verdict`.
     """
     figure = _figure(title, 11, 7.6)
     panels = figure.subplots(2, 2)
-    lines = [("all", table)] if series is None else list(table.groupby(series, sort=False))
+    lines = list(table.groupby(series, sort=False))
     columns = [
         ("p99_ttft", "P99 time to first token (s)", True),
         ("p99_e2e", "P99 end to end (s)", True),
@@ -121,13 +121,19 @@ def sweep_figure(title: str, table: pd.DataFrame, series: str | None, x: str, x_
             _sweep_line(axes, part, x, column, str(name), colour)
         axes.set_title(label, loc="left", color=INK)
         axes.set_xlabel(x_label)
+        if column in slo:
+            axes.axhline(slo[column], color=INK, linestyle="--", linewidth=1)
+            paper = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+            axes.text(0.5, slo[column], f"SLO {slo[column]:g} s", transform=axes.get_yaxis_transform(), bbox=paper)
         if logarithmic:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+            axes.yaxis.set_minor_formatter(FuncFormatter(_plain_at_two_and_five))
         else:
             axes.set_ylim(bottom=0)
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    handles, labels = panels.flat[-1].get_legend_handles_labels()
+    columns_that_fit = max(1, 130 // (8 + max(map(len, labels), default=0)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns_that_fit, frameon=False)
     return figure
 
 
@@ -175,7 +181,7 @@ def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:
             _legend(axes, "lower right")
 
 
-def _legend(axes: Axes, place: str) -> None:
+def _legend(axes: Axes, place: Literal["lower right", "upper left"]) -> None:
     """A legend that stays readable over curves."""
     axes.legend(loc=place, ncols=2 if place == "upper left" else 1, edgecolor="none", framealpha=0.85, borderpad=0.2)
 
@@ -224,7 +230,8 @@ def _time_average(iterations: pd.DataFrame, column: str, edges: NDArray[np.float
     area = np.concatenate(([0.0], np.cumsum(iterations[column].to_numpy() * (ends - starts))))
     knots = np.column_stack((starts, ends)).ravel()
     values = np.column_stack((area[:-1], area[1:])).ravel()
-    return np.diff(np.interp(edges, knots, values)) / np.diff(edges)
+    averages: NDArray[np.float64] = np.diff(np.interp(edges, knots, values)) / np.diff(edges)
+    return averages
 
 
 def _seconds(value: float, _: Any = None) -> str:
@@ -236,3 +243,7 @@ def _seconds(value: float, _: Any = None) -> str:
 def _plain(value: float, _: Any = None) -> str:
     return f"{value:g}"
 
+
+def _plain_at_two_and_five(value: float, _: Any = None) -> str:
+    """Labels between decades, few enough to stay apart."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""

@@ -1,4 +1,4 @@
-"""The `servesim` command: one file a verb. Errors are one message on standard error; exit codes 0, 1 (a check), 2 (input)."""
+"""The `servesim` command, one file a verb. Errors are one message on standard error; exit 1 a check, 2 bad input."""
 
 from __future__ import annotations
 

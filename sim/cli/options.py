@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,13 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as engine.max_num_seqs=128; repeatable."),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Result folder; default results/NAME-HASH.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else on standard output.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON and nothing else on standard output.")
+]
 
-stdout, stderr = Console(), Console(stderr=True)
+WIDTH_IN_FILES = 120
+stdout = Console(width=None if sys.stdout.isatty() else WIDTH_IN_FILES)
+stderr = Console(stderr=True)
 
 
 def note(text: str) -> None:

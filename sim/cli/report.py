@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -22,7 +23,7 @@ def print_report(console: Console, summary: dict[str, Any]) -> None:
 
 
 def _latency_table(name: str, metrics: dict[str, float | None]) -> Table:
-    table = Table(title=name, title_justify="left", header_style="bold")
+    table = Table(title=name, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     table.add_column("seconds")
     for column in COLUMNS:
         table.add_column(column, justify="right")
@@ -44,7 +45,8 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _throughput(summary: dict[str, Any]) -> str:
     return (
-        f"{_number(summary['request_throughput'])} requests/s, {_number(summary['output_throughput'])} output tokens/s; "
+        f"{_number(summary['request_throughput'])} requests/s, "
+        f"{_number(summary['output_throughput'])} output tokens/s; "
         f"{summary['completed']} of {summary['num_prompts']} requests in {_number(summary['duration'])} s"
     )
 
@@ -79,8 +81,9 @@ def _kv_cache(kv: dict[str, Any]) -> str:
         f"{_percent(kv['peak_used_fraction'])} at most"
     )
     waste = (
-        f"of what is held {_percent(kv['stored_fraction'])} stores tokens, {_percent(kv['reserved_waste_fraction'])} is "
-        f"reserved for later and {_percent(kv['internal_waste_fraction'])} never used"
+        f"of what is held {_percent(kv['stored_fraction'])} stores tokens, "
+        f"{_percent(kv['reserved_waste_fraction'])} is reserved for later and "
+        f"{_percent(kv['internal_waste_fraction'])} is never used"
     )
     return f"{held}; {waste}; {kv['preemptions']} preemptions, {kv['recomputed_tokens']:,} tokens recomputed"
 

@@ -11,27 +11,28 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
+from sim.specs import catalogue
+from sim.specs.experiment import Experiment
 from sim.study.narrate import narrate
 from sim.study.store import prepare_folder, to_json, writing
 from sim.study.sweep import Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, sweep_table
 
 SHOWN = {
     "verdict": "queue",
-    "slo_met": "SLO met",
+    "slo_met": "SLO",
     "request_throughput": "req/s",
     "output_throughput": "tok/s",
-    "p50_ttft": "P50 TTFT",
-    "p99_ttft": "P99 TTFT",
-    "p99_tpot": "P99 TPOT",
-    "p99_e2e": "P99 E2E",
+    "p99_ttft": "TTFT",
+    "p99_tpot": "TPOT",
+    "p99_e2e": "E2E",
     "mean_running": "running",
-    "idle_slot_fraction": "idle slots",
-    "kv_wasted_fraction": "KV wasted",
-    "preemptions": "preempted",
+    "idle_slot_fraction": "idle",
+    "kv_wasted_fraction": "waste",
 }
 
 
@@ -54,7 +55,7 @@ def sweep_command(
     table = sweep_table(cells, _run_cells(cells, workers))
     with writing(out):
         table.to_csv(out / "sweep.csv", index=False)
-    picture = _draw(table, axes, cells[0].experiment.name, out)
+    picture = _draw(table, axes, cells[0].experiment, out)
     if json_:
         print(to_json(table.astype(object).where(table.notna(), None).to_dict("records")))
     else:
@@ -70,7 +71,9 @@ def _run_cells(cells: list[Cell], workers: int) -> dict[str, Summary]:
     done = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     pool = ProcessPoolExecutor(
-        min(workers, len(cells)), mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent
+        min(workers, len(cells)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_leave_interrupts_to_parent,
     )
     with Progress(*columns, console=stderr) as progress:
         task = progress.add_task("simulating", total=len(cells))
@@ -103,28 +106,34 @@ def _roles(axes: list[Axis]) -> tuple[Axis | None, Axis | None]:
     return (others[0] if others else None), x
 
 
-def _draw(table: pd.DataFrame, axes: list[Axis], name: str, out: Path) -> Path | None:
+def _draw(table: pd.DataFrame, axes: list[Axis], experiment: Experiment, out: Path) -> Path | None:
     """The latency-throughput picture, when some varied value is a number."""
-    series, x = _roles(axes)
+    _, x = _roles(axes)
     if x is None:
         return None
     from sim import plots  # matplotlib is slow to import and not always wanted
 
-    others = [axis.key for axis in axes if axis is not x]
-    lines = None
-    if others:
-        lines = ", ".join(key.rpartition(".")[2] for key in others)
-        table = table.assign(**{lines: table[others].astype(str).agg(", ".join, axis=1)})
+    lines = [
+        ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
+    ]
     label = "arrival rate (requests per second)" if x.key == "workload.arrivals.rate" else x.key
-    title = f"{name}: {lines or 'one line'} against {x.key.rpartition('.')[2]} (ringed: unstable queue)"
-    figure = plots.sweep_figure(title, table, lines, x.key, label)
+    title = f"{experiment.name} (ringed: the queue is unstable)"
+    figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, label, experiment.slo)
     with writing(out):
         plots.save(figure, out / "sweep.png")
     return out / "sweep.png"
 
 
+def _line_name(axis: Axis, value: object) -> str:
+    """A line's part of the legend; presets say in words what they are."""
+    if axis.key == "engine.preset":
+        return f"{value}: {catalogue.entry('engines', str(value), axis.key)['summary']}"
+    return f"{axis.key.rpartition('.')[2]} {value}"
+
+
 def _terminal_table(table: pd.DataFrame, axes: list[Axis]) -> Table:
-    shown = Table(title="seconds, unless said otherwise", title_justify="left", header_style="bold")
+    title = "TTFT, TPOT, E2E: P99, seconds; running: mean requests; idle: batch slots; waste: of held KV memory"
+    shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for axis in axes:
         shown.add_column(axis.key.rpartition(".")[2])
     kept = {column: label for column, label in SHOWN.items() if table[column].notna().any()}
@@ -137,10 +146,10 @@ def _terminal_table(table: pd.DataFrame, axes: list[Axis]) -> Table:
 
 def _cell(column: str, value: object) -> str:
     if column == "slo_met":
-        return "yes" if value else "no"
+        return "met" if value else "missed"
     if isinstance(value, str):
         return value
     number = float(str(value))
     if column.endswith("_fraction"):
         return f"{number:.0%}"
-    return f"{number:,.0f}" if number >= 1000 or column == "preemptions" else f"{number:.3g}"
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"

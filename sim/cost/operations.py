@@ -1,7 +1,8 @@
 """FLOPs and bytes of the operation groups of a dense transformer, per GPU and iteration. Pure arithmetic.
 
-Symbols: h hidden size, L layers, H and K query and key-value heads and d their width, I intermediate size, V vocabulary,
-w bytes an element, M rows (tokens) of the batch, n sequences, p tensor-parallel size. A multiply-add is 2 FLOPs.
+Symbols: h hidden size, L layers, H and K query and key-value heads and d their width, I intermediate size,
+V vocabulary, w bytes an element, M rows (tokens) of the batch, n sequences, p tensor-parallel size. A multiply-add is
+2 FLOPs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class Work(NamedTuple):
 def attention_projections(model: ModelSpec, batch: Batch, tp: int) -> Work:
     """Q, K, V and O: 2·M·h·(2Hd + 2Kd)·L/p FLOPs; the weights once, activations in and out of each matrix."""
     activations = 2 * model.hidden_size + (2 * model.query_size + 2 * model.kv_size) / tp
-    return _matrices(model, batch.tokens, model.attention_parameters_per_layer / tp, activations, model.num_hidden_layers)
+    return _matrices(
+        model, batch.tokens, model.attention_parameters_per_layer / tp, activations, model.num_hidden_layers
+    )
 
 
 def mlp(model: ModelSpec, batch: Batch, tp: int) -> Work:

@@ -35,7 +35,12 @@ class RooflineModel:
     """The cost of iterations of `model` on `tp` accelerators."""
 
     def __init__(
-        self, model: ModelSpec, accelerator: AcceleratorSpec, tp: int, host_per_step_s: float, host_per_sequence_s: float
+        self,
+        model: ModelSpec,
+        accelerator: AcceleratorSpec,
+        tp: int,
+        host_per_step_s: float,
+        host_per_sequence_s: float,
     ) -> None:
         share = accelerator.efficiency
         peak, bandwidth = accelerator.peak_flop_per_s[model.dtype], accelerator.memory_bytes_per_s

@@ -38,15 +38,21 @@ def _laws(
     yield "nobody is left in the engine", len(core.running) + len(core.waiting), 0
     yield "output tokens of the requests = output tokens asked for", output_tokens, int(workload.output_tokens.sum())
     yield "tokens emitted = output tokens of the requests", totals.emitted_tokens, output_tokens
-    yield "gaps between tokens = output tokens after the first", int(sum(log.recorder.gaps.arrays["tokens"])), (
-        output_tokens - len(requests)
+    yield (
+        "gaps between tokens = output tokens after the first",
+        int(sum(log.recorder.gaps.arrays["tokens"])),
+        (output_tokens - len(requests)),
     )
-    yield "tokens computed = prompts - cached + outputs but the last + recomputed", totals.computed_tokens, (
-        int(requests["prompt_tokens"].sum())
-        - int(requests["cached_tokens"].sum())
-        + output_tokens
-        - len(requests)
-        + core.dropped_tokens
+    yield (
+        "tokens computed = prompts - cached + outputs but the last + recomputed",
+        totals.computed_tokens,
+        (
+            int(requests["prompt_tokens"].sum())
+            - int(requests["cached_tokens"].sum())
+            + output_tokens
+            - len(requests)
+            + core.dropped_tokens
+        ),
     )
     yield "blocks allocated = blocks released", pool.allocated, pool.released
     yield "all blocks are free", pool.free_blocks, pool.total_blocks
@@ -61,7 +67,11 @@ def _laws_of_time(log: RunLog, requests: pd.DataFrame, iterations: pd.DataFrame)
     order = requests[["arrival_s", "queued_s", "scheduled_s", "first_token_s", "finish_s"]]
     backwards = order.diff(axis=1).iloc[:, 1:].min().min()
     overlap = (iterations["start_s"].iloc[1:].to_numpy() - ends.iloc[:-1].to_numpy()).min(initial=0.0)
-    yield "nothing is served before it arrived (arrival, queued, scheduled, first token, finish)", min(backwards, 0.0), 0.0
+    yield (
+        "nothing is served before it arrived (arrival, queued, scheduled, first token, finish)",
+        min(backwards, 0.0),
+        0.0,
+    )
     yield "iterations do not overlap", min(float(overlap), 0.0), 0.0
     yield "busy time = sum of step durations", totals.busy_s, float(durations.sum())
     yield "busy time <= wall time", max(totals.busy_s - recorder.end_s, 0.0), 0.0

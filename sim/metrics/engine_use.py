@@ -16,8 +16,8 @@ def batch_use(log: RunLog, duration_s: float) -> dict[str, Any]:
     """Occupancy of the engine: time averages over the whole run, shares of busy time.
 
     Idle slots are those of a static batch whose member has finished (`idle_slot_fraction`: of all its slots);
-    `padding_fraction` are executed tokens nobody asked for; `queue_blocked_by` is the share of busy time in which the head of the queue could not start, by
-    what stopped it.
+    `padding_fraction` are executed tokens nobody asked for; `queue_blocked_by` is the share of busy time in which the
+    head of the queue could not start, by what stopped it.
     """
     recorder, totals = log.recorder, log.recorder.totals
     return {

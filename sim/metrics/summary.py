@@ -14,7 +14,7 @@ from sim.metrics.stability import stability
 from sim.serving.simulation import RunLog
 from sim.specs.experiment import Experiment
 from sim.specs.metric_names import metric_of
-from sim.specs.workload import AllAtOnce, GammaArrivals, PoissonArrivals
+from sim.specs.workload import AllAtOnce, Arrivals, GammaArrivals, PoissonArrivals
 
 VLLM_METRICS = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2el": "e2e"}
 """vLLM's metric names, and ours."""
@@ -50,9 +50,6 @@ def summarise(
 def _vllm_header(experiment: Experiment, log: RunLog, requests: pd.DataFrame, duration_s: float) -> dict[str, Any]:
     prompt_tokens, output_tokens = int(requests["prompt_tokens"].sum()), int(requests["output_tokens"].sum())
     arrivals = experiment.workload.arrivals
-    burstiness = {PoissonArrivals: 1.0}.get(type(arrivals))
-    if isinstance(arrivals, GammaArrivals):
-        burstiness = 1 / arrivals.cv**2
     return {
         "date": datetime.now(UTC).strftime("%Y%m%d-%H%M%S"),
         "backend": "servesim",
@@ -60,7 +57,7 @@ def _vllm_header(experiment: Experiment, log: RunLog, requests: pd.DataFrame, du
         "tokenizer_id": experiment.model.name,
         "num_prompts": log.recorder.totals.arrivals,
         "request_rate": "inf" if isinstance(arrivals, AllAtOnce) else experiment.workload.offered_rate,
-        "burstiness": burstiness,
+        "burstiness": _burstiness(arrivals),
         "max_concurrency": None,
         "duration": duration_s,
         "completed": len(requests),
@@ -72,6 +69,16 @@ def _vllm_header(experiment: Experiment, log: RunLog, requests: pd.DataFrame, du
         "total_token_throughput": _rate(prompt_tokens + output_tokens, duration_s),
         "max_concurrent_requests": _peak_in_system(requests),
     }
+
+
+def _burstiness(arrivals: Arrivals | None) -> float | None:
+    """vLLM's word for the shape of gamma gaps: 1 is Poisson, less is burstier; None for other arrivals."""
+    match arrivals:
+        case PoissonArrivals():
+            return 1.0
+        case GammaArrivals():
+            return 1 / arrivals.cv**2
+    return None
 
 
 def _vllm_latencies(metrics: dict[str, float | None]) -> dict[str, float | None]:
@@ -86,7 +93,7 @@ def _vllm_latencies(metrics: dict[str, float | None]) -> dict[str, float | None]
 
 
 def _good_requests(requests: pd.DataFrame, slo: dict[str, float]) -> pd.Series[bool] | None:
-    """Which requests keep every per-request bound: each SLO's number, whatever its statistic; TPOT of one token is 0."""
+    """Which requests keep every SLO's number as their own bound, whatever its statistic; TPOT of one token is 0."""
     bounds = {(metric_of(name), limit) for name, limit in slo.items() if metric_of(name) != "itl"}
     if not bounds:
         return None

@@ -23,7 +23,6 @@ from sim.scheduling.state import RequestState
 from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
-
 UNLIMITED = 2**62
 
 

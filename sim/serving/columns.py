@@ -17,7 +17,7 @@ REQUEST_COLUMNS = {
     "output_tokens": "q",
     "preemptions": "q",
 }
-"""One row a finished request. `queued_s` is when the engine read the request, `finish_s` when its answer was complete."""
+"""One row a finished request. `queued_s`: the engine read the request; `finish_s`: its answer was complete."""
 
 ITERATION_COLUMNS = {
     "start_s": "d",
@@ -32,7 +32,7 @@ ITERATION_COLUMNS = {
     "kv_used_blocks": "q",
     "preemptions": "q",
 }
-"""One row a run of like iterations: `iterations` of them, the first `first_step_s` long, each `step_increment_s` longer."""
+"""One row a run of like iterations: the first takes `first_step_s`, each one after it `step_increment_s` longer."""
 
 GAP_COLUMNS = {"gap_s": "d", "tokens": "q"}
 """Time between successive tokens of a request: `tokens` gaps of `gap_s` each."""

@@ -20,8 +20,8 @@ class Totals:
     """Sums over a run, counted as things happen and not from the tables, so that the audit compares two accounts.
 
     Names ending in `_request_s`, `_block_s`, `_token_s` and `_slot_s` are integrals over time: amount times seconds.
-    `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left. `group_s` is time by operation
-    group and the resource that set it; `blocked_s` is time by what kept the head of the queue from starting.
+    `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left. `group_s` is time by
+    operation group and the resource that set it; `blocked_s` is time by what kept the head of the queue from starting.
     """
 
     arrivals: int = 0

@@ -1,4 +1,4 @@
-"""The runner owns time: it asks the core what runs, the executor how long, waits, and lets the core take the outcome."""
+"""The runner owns time: it asks the core what runs and the executor how long, waits, and applies the outcome."""
 
 from __future__ import annotations
 

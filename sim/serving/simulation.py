@@ -40,9 +40,7 @@ class RunLog:
     interrupted: bool
 
 
-def simulate(
-    experiment: Experiment, workload: Workload, on_record: Callable[[Record], None] | None = None
-) -> RunLog:
+def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Record], None] | None = None) -> RunLog:
     """Serve `workload` on the experiment's engine until the last answer, or until Ctrl-C.
 
     `on_record` receives one schedule-log line an iteration.

@@ -67,9 +67,5 @@ class LognormalDuration(Spec):
     cv: PositiveFloat
 
 
-Tokens = Annotated[
-    FixedTokens | UniformTokens | GeometricTokens | LognormalTokens, Field(discriminator="distribution")
-]
-Duration = Annotated[
-    FixedDuration | ExponentialDuration | LognormalDuration, Field(discriminator="distribution")
-]
+Tokens = Annotated[FixedTokens | UniformTokens | GeometricTokens | LognormalTokens, Field(discriminator="distribution")]
+Duration = Annotated[FixedDuration | ExponentialDuration | LognormalDuration, Field(discriminator="distribution")]

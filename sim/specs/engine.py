@@ -80,7 +80,9 @@ class EngineSpec(Spec):
         if self.release == "batch_end" and self.formation == "continuous":
             raise ValueError("release batch_end needs formation drain_then_fill (preset static); use on_finish")
         if self.formation_timeout_s != self.formation_timeout_s:
-            raise ValueError("formation_timeout_s is NaN, must be a number of seconds >= 0; .inf waits for a full batch")
+            raise ValueError(
+                "formation_timeout_s is NaN, must be a number of seconds >= 0; .inf waits for a full batch"
+            )
         return self
 
     @property

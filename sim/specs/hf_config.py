@@ -49,7 +49,9 @@ def _refuse_unmodelled(config: dict[str, Any], source: str) -> None:
             raise InputError(f"{source}: {field} means {meaning}, which is not modelled yet; use a dense bf16 model")
     model_type = config.get("model_type")
     if model_type not in DENSE_GATED_MLP:
-        raise InputError(f"{source}: model_type '{model_type}' is not modelled; {did_you_mean(str(model_type), DENSE_GATED_MLP)}")
+        raise InputError(
+            f"{source}: model_type '{model_type}' is not modelled; {did_you_mean(str(model_type), DENSE_GATED_MLP)}"
+        )
     if config.get("sliding_window") is not None and config.get("use_sliding_window", True):
         raise InputError(
             f"{source}: sliding_window {config['sliding_window']} is not modelled yet; "

@@ -10,8 +10,8 @@ from sim.specs.engine import EngineSpec
 from sim.specs.model import ModelSpec
 
 RUNTIME_BYTES = 800_000_000
-"""Device context, captured graphs and workspaces. With the activation formula below this leaves 2,586 blocks of 16 on the
-recorded RTX 4090 run of Llama-3.1-8B (vLLM 0.19.0), which reports 2,588."""
+"""Device context, captured graphs and workspaces. With the activation formula below this leaves 2,586 blocks of 16 on
+the recorded RTX 4090 run of Llama-3.1-8B (vLLM 0.19.0), which reports 2,588."""
 
 GB = 1e9
 

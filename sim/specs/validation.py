@@ -65,7 +65,9 @@ def _specs_at(spec: type[BaseModel], location: tuple[Any, ...]) -> list[type[Bas
     for part in location:
         named = [c for c in candidates if part in c.model_fields]
         if named:
-            candidates = [s for c in named for s in _specs_in(c.model_fields[part].annotation, c.model_fields[part].metadata)]
+            candidates = [
+                s for c in named for s in _specs_in(c.model_fields[part].annotation, c.model_fields[part].metadata)
+            ]
             continue
         tagged = [c for c in candidates if part in _tags(c)]
         candidates = tagged or candidates

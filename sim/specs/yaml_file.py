@@ -41,7 +41,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456
 def parse_yaml(text: str, where: str) -> Any:
     """The value written in `text`; a syntax error names `where` and the line."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - derives from SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{where}{line}: not valid YAML: {error.problem}; check indentation and quotes") from None

@@ -21,4 +21,5 @@ def repeated_quantiles(
     low, weight = np.floor(position), position - np.floor(position)
     below = ranked[np.searchsorted(last_rank, low)]
     above = ranked[np.searchsorted(last_rank, np.minimum(low + 1, last_rank[-1]))]
-    return below + (above - below) * weight
+    quantiles: NDArray[np.float64] = below + (above - below) * weight
+    return quantiles

@@ -106,7 +106,9 @@ def _vllm_v1(config: Record, path: Path) -> tuple[str, Record]:
 def _sarathi(config: Record, path: Path) -> tuple[str, Record]:
     scheduler = config["scheduler"]
     if scheduler not in ("static", "orca"):
-        raise InputError(f"{path}: scheduler '{scheduler}' has no preset yet; {did_you_mean(scheduler, ['static', 'orca'])}")
+        raise InputError(
+            f"{path}: scheduler '{scheduler}' has no preset yet; {did_you_mean(scheduler, ['static', 'orca'])}"
+        )
     values = {key: config[key] for key in ("max_num_seqs", "max_model_len", "block_size", "num_gpu_blocks")}
     if scheduler == "static":
         values |= {"pad_to_longest": False, "release": "on_finish"}

@@ -49,7 +49,9 @@ def compare_with(recording: Recording) -> Comparison:
         replayed.append(ours)
     extra = next(ours_steps, None)
     if extra is not None:
-        return Comparison(len(replayed), len(recording.steps), Difference(extra["step"], "step", extra["step"], MISSING))
+        return Comparison(
+            len(replayed), len(recording.steps), Difference(extra["step"], "step", extra["step"], MISSING)
+        )
     totals = _totals(replayed, recording)
     return Comparison(len(replayed), len(recording.steps), _first_difference(totals, recording.totals, None))
 

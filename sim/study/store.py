@@ -1,4 +1,7 @@
-"""The result folder of a run: tables, summary, resolved config, manifest. The manifest is written last: with it a folder is whole."""
+"""The result folder of a run: tables, summary, resolved config, manifest.
+
+The manifest is written last: with it a folder is whole.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be written ({reason}); free space or choose another place with --out") from None
+        raise InputError(
+            f"{path}: cannot be written ({reason}); free space or choose another place with --out"
+        ) from None
 
 
 def save(result: RunResult, folder: Path) -> None:

@@ -1,9 +1,9 @@
 """The joint shape of a real trace's prompt and output lengths, as a small quantile table.
 
-A shape holds the prompt length at 1001 evenly spaced quantiles, and for each of 20 equal shares of the requests, ordered
-by prompt length, the output length at 101 evenly spaced quantiles. Sampling inverts both by linear interpolation, so both marginals
-and the dependence of the output on the prompt follow the trace. The shipped tables were made by `fit_shape` on the
-public traces (their source is in each file); a test refits and compares.
+A shape holds the prompt length at 1001 evenly spaced quantiles and, for each of 20 equal shares of the requests ordered
+by prompt length, the output length at 101 evenly spaced quantiles. Sampling inverts both by linear interpolation, so
+both marginals and the dependence of the output on the prompt follow the trace. The shipped tables were made by
+`fit_shape` on the public traces (their source is in each file); a test refits and compares.
 """
 
 from __future__ import annotations
@@ -63,4 +63,5 @@ def _invert(quantiles: NDArray[np.float64], row: NDArray[np.int64], level: NDArr
     low = position.astype(np.int64)
     weight = position - low
     values = quantiles[row, low] * (1 - weight) + quantiles[row, low + 1] * weight
-    return np.maximum(np.rint(values), 1).astype(np.int64)
+    tokens: NDArray[np.int64] = np.maximum(np.rint(values), 1).astype(np.int64)
+    return tokens

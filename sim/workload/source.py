@@ -56,7 +56,7 @@ def _generated(experiment: Experiment) -> Workload:
     assert spec.num_requests is not None
     count = spec.num_requests
     prompts, outputs, redrawn = draw_lengths(spec.lengths, count, limit, seed)
-    note = f"{redrawn} of {count} length pairs exceeded {limit} tokens and were drawn again: the law is conditioned on fitting"
+    note = f"{redrawn} of {count} length pairs exceeded {limit} tokens and were drawn again, until they fitted"
     return Workload(
         arrival_s=draw_arrivals(spec.arrivals, count, stream(seed, "arrivals")),
         prompt_tokens=prompts,
@@ -99,8 +99,8 @@ def _fit_trace_lengths(
     too_long = np.flatnonzero(prompts >= length)
     if len(too_long):
         raise InputError(
-            f"{path}, line {too_long[0] + 2}: a prompt of {prompts[too_long[0]]} tokens leaves no room for output below "
-            f"engine.max_model_len {length}; raise max_model_len above {prompts.max()} or remove such rows"
+            f"{path}, line {too_long[0] + 2}: a prompt of {prompts[too_long[0]]} tokens leaves no room for output "
+            f"below engine.max_model_len {length}; raise max_model_len above {prompts.max()} or remove such rows"
         )
     fitted = np.minimum(outputs, length - prompts)
     too_big = np.flatnonzero(prompts + fitted > holds)

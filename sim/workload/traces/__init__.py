@@ -31,10 +31,14 @@ def read_trace(spec: TraceSpec) -> pd.DataFrame:
         bad = trace[column] < 1
         if bad.any():
             line = first_bad_line(bad)
-            raise InputError(f"{path}, line {line}: {column} is {trace[column][line - 2]}, must be >= 1; remove the row")
+            raise InputError(
+                f"{path}, line {line}: {column} is {trace[column][line - 2]}, must be >= 1; remove the row"
+            )
     backwards = trace["arrival_s"].diff() < 0
     if backwards.any():
-        raise InputError(f"{path}, line {first_bad_line(backwards)}: arrives before the line above; sort the trace by time")
+        raise InputError(
+            f"{path}, line {first_bad_line(backwards)}: arrives before the line above; sort the trace by time"
+        )
     if "priority" not in trace:
         trace["priority"] = 0
     trace["arrival_s"] *= spec.time_scale

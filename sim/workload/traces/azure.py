@@ -23,10 +23,9 @@ def read(path: Path) -> pd.DataFrame:
             f"{path}, line {line}: TIMESTAMP is '{cells['TIMESTAMP'][line - 2]}', "
             "must be a date and time such as 2023-11-16 18:15:46.6805900; correct or remove the row"
         )
-    origin = stamps.iloc[0] if len(stamps) else pd.NaT
     return pd.DataFrame(
         {
-            "arrival_s": (stamps - origin).dt.total_seconds(),
+            "arrival_s": (stamps - stamps.min()).dt.total_seconds(),
             "prompt_tokens": whole_numbers(cells, "ContextTokens", path),
             "output_tokens": whole_numbers(cells, "GeneratedTokens", path),
         }

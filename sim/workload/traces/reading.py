@@ -22,14 +22,16 @@ def read_columns(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
         raise InputError(f"{path}: cannot be read as CSV ({str(error).strip()}); give a plain or gzipped CSV") from None
     missing = [column for column in required if column not in cells.columns]
     if missing:
-        raise InputError(f"{path}, line 1: no column {missing[0]}; found {', '.join(cells.columns)}, need {', '.join(required)}")
+        raise InputError(
+            f"{path}, line 1: no column {missing[0]}; found {', '.join(cells.columns)}, need {', '.join(required)}"
+        )
     return cells.loc[: _last_filled_row(cells)]
 
 
 def whole_numbers(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[int]:
     """A column of whole numbers; anything else is refused with its line."""
     values = numbers(cells, column, path)
-    bad = values != np.floor(values)
+    bad = values.mod(1) != 0
     if bad.any():
         _refuse(cells, column, bad, path, "a whole number")
     return values.astype(np.int64)
@@ -38,7 +40,7 @@ def whole_numbers(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[int
 def numbers(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[float]:
     """A column of finite numbers; anything else is refused with its line."""
     values = pd.to_numeric(cells[column], errors="coerce").astype(float)
-    bad = ~np.isfinite(values)
+    bad = ~values.abs().lt(np.inf)
     if bad.any():
         _refuse(cells, column, bad, path, "a number")
     return values

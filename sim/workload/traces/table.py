@@ -23,7 +23,9 @@ def read(path: Path) -> pd.DataFrame:
     negative = trace["arrival_s"] < 0
     if negative.any():
         line = first_bad_line(negative)
-        raise InputError(f"{path}, line {line}: arrival_s is {trace['arrival_s'][line - 2]}, must be >= 0; shift the trace")
+        raise InputError(
+            f"{path}, line {line}: arrival_s is {trace['arrival_s'][line - 2]}, must be >= 0; shift the trace"
+        )
     if "priority" in cells:
         trace["priority"] = whole_numbers(cells, "priority", path)
     return trace

@@ -1,0 +1,35 @@
+# make demo: install and run the main job.   make test: install and run everything CI runs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+RATES := 0.25,0.5,1,2,3,4,5
+
+.PHONY: demo test test-deep lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/servesim sweep configs/demo.yaml --vary engine.preset=static,orca,vllm-v1 \
+		--vary workload.arrivals.rate=$(RATES) --out results/demo
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/pytest -n auto
+
+test-deep: $(VENV)/.installed-dev
+	$(BIN)/pytest -m deep
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) results
