@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sim.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from sim.config import experiment_from as experiment_from
     from sim.config import load_experiment as load_experiment
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from sim.specs.experiment import Experiment as Experiment
     from sim.study.run import RunResult as RunResult
     from sim.study.run import run as run
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Experiment": "sim.specs.experiment",

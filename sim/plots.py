@@ -72,7 +72,7 @@ def timeline_figure(title: str, requests: pd.DataFrame, iterations: pd.DataFrame
     kv_axes.set_ylim(0, 1.05)
     kv_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     kv_axes.set_ylabel("of KV blocks")
-    _legend(kv_axes, "lower right")
+    _legend(kv_axes, "best")
     kv_axes.set_title("KV cache", loc="left", color=INK)
     _plot_tokens(token_axes, iterations, requests, edges)
     token_axes.set_xlabel("simulated time (s)")
@@ -181,7 +181,7 @@ def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:
             _legend(axes, "lower right")
 
 
-def _legend(axes: Axes, place: Literal["lower right", "upper left"]) -> None:
+def _legend(axes: Axes, place: Literal["best", "lower right", "upper left"]) -> None:
     """A legend that stays readable over curves."""
     axes.legend(loc=place, ncols=2 if place == "upper left" else 1, edgecolor="none", framealpha=0.85, borderpad=0.2)
 

@@ -51,4 +51,4 @@ class Experiment(Spec):
 
     def resolved(self) -> dict[str, object]:
         """The experiment as a config that loads to itself: every value written out."""
-        return self.model_dump(mode="json", exclude={"memory", "notes"}, exclude_none=False)
+        return self.model_dump(exclude={"memory", "notes"})

@@ -97,19 +97,25 @@ def _check_tensor_parallel(engine: EngineSpec, model: ModelSpec) -> None:
 
 def _fit_length(engine: EngineSpec, model: ModelSpec) -> tuple[EngineSpec, list[str]]:
     """Default `max_model_len` to the model's own, or to what the KV memory holds if that is less."""
-    holds = engine.usable_blocks * engine.block_size
+    holds, notes = engine.usable_blocks * engine.block_size, []
     if engine.max_model_len is None:
         length = min(model.max_position_embeddings, holds)
         engine = engine.model_copy(update={"max_model_len": length})
         if length < model.max_position_embeddings:
             allowed = model.max_position_embeddings
-            return engine, [f"max_model_len is {length}, all the KV memory holds ({model.name} allows {allowed})"]
+            notes.append(f"max_model_len is {length}, all the KV memory holds ({model.name} allows {allowed})")
+        if engine.kv_allocation == "reserved":
+            slots = engine.usable_blocks // engine.slot_blocks
+            notes.append(
+                f"max_model_len defaults to {length}, and reserved memory has {slots} slots of that size; "
+                "set it to the longest sequence you serve"
+            )
     if engine.kv_allocation == "reserved" and engine.slot_blocks > engine.usable_blocks:
         raise InputError(
             f"engine.max_model_len: a reserved slot of {engine.max_model_len} tokens takes {engine.slot_blocks} blocks "
             f"but only {engine.usable_blocks} exist; lower max_model_len to at most {holds} or raise num_gpu_blocks"
         )
-    return engine, []
+    return engine, notes
 
 
 def _does_not_fit(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec, short_bytes: int) -> str:

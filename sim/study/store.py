@@ -15,11 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import sim
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.yaml_file import dump_yaml
 from sim.study.run import RunResult
+from sim.version import __version__
 
 PACKAGES = ("simpy", "numpy", "scipy", "pandas", "pydantic", "pyarrow")
 
@@ -60,7 +60,7 @@ def finished_summary(folder: Path, experiment: Experiment) -> dict[str, Any] | N
     """The summary in `folder` if it holds a whole, uninterrupted run of exactly this experiment by this version."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        same = manifest["config_hash"] == config_hash(experiment) and manifest["version"] == sim.__version__
+        same = manifest["config_hash"] == config_hash(experiment) and manifest["version"] == __version__
         if not same or manifest["interrupted"]:
             return None
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def to_json(value: Any) -> str:
 
 def _manifest(result: RunResult) -> dict[str, Any]:
     return {
-        "version": sim.__version__,
+        "version": __version__,
         "config_hash": config_hash(result.experiment),
         "seed": result.experiment.seed,
         "interrupted": result.summary["sim"]["interrupted"],

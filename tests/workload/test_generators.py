@@ -1,0 +1,107 @@
+"""Arrival processes and length distributions: their laws, their limits, their independence."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sim.config import experiment_from
+from sim.errors import InputError
+from sim.workload.shape import fit_shape, load_shape
+from sim.workload.source import build_workload
+
+FIXED = {"distribution": "fixed", "value": 100}
+
+
+def workload(count=20_000, arrivals=None, prompt=FIXED, output=FIXED, seed=1, lengths=None, **more):
+    return build_workload(
+        experiment_from(
+            {
+                "model": "llama-3.1-8b",
+                "accelerator": "a100-80gb-sxm",
+                "engine": {"max_model_len": 8192},
+                "seed": seed,
+                "workload": {
+                    "arrivals": arrivals or {"process": "poisson", "rate": 8},
+                    "lengths": lengths or {"prompt": prompt, "output": output},
+                    "num_requests": count,
+                    **more,
+                },
+            }
+        )
+    )
+
+
+def test_poisson_gaps_are_exponential_with_mean_one_over_rate():
+    gaps = np.diff(workload().arrival_s, prepend=0)
+    assert stats.kstest(gaps, "expon", args=(0, 1 / 8)).pvalue > 0.01
+
+
+@pytest.mark.parametrize("cv", [0.5, 2.0])
+def test_gamma_gaps_have_the_rate_and_the_coefficient_of_variation(cv):
+    gaps = np.diff(workload(arrivals={"process": "gamma", "rate": 8, "cv": cv}).arrival_s, prepend=0)
+    assert gaps.mean() == pytest.approx(1 / 8, rel=0.05)
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.05)
+
+
+def test_deterministic_arrivals_are_evenly_spaced_from_zero():
+    assert workload(4, {"process": "deterministic", "rate": 4}).arrival_s.tolist() == [0, 0.25, 0.5, 0.75]
+
+
+def test_all_at_once_is_a_flood_at_zero():
+    assert workload(3, {"process": "all_at_once"}).arrival_s.tolist() == [0, 0, 0]
+
+
+def test_lengths_follow_their_distributions():
+    drawn = workload(
+        prompt={"distribution": "uniform", "low": 3, "high": 6}, output={"distribution": "geometric", "mean": 50}
+    )
+    assert set(drawn.prompt_tokens) == {3, 4, 5, 6}
+    assert drawn.output_tokens.min() == 1
+    assert drawn.output_tokens.mean() == pytest.approx(50, rel=0.03)
+    lognormal = workload(prompt={"distribution": "lognormal", "mean": 200, "cv": 0.5}).prompt_tokens
+    assert lognormal.mean() == pytest.approx(200, rel=0.02)
+    assert lognormal.std() / lognormal.mean() == pytest.approx(0.5, rel=0.03)
+
+
+def test_streams_do_not_shift_one_another():
+    """Changing outputs leaves arrivals and prompts alone; changing the seed changes everything."""
+    prompt = {"distribution": "geometric", "mean": 80}
+    one = workload(500, prompt=prompt, output={"distribution": "geometric", "mean": 10})
+    other = workload(500, prompt=prompt, output={"distribution": "geometric", "mean": 99})
+    assert np.array_equal(one.arrival_s, other.arrival_s)
+    assert np.array_equal(one.prompt_tokens, other.prompt_tokens)
+    assert not np.array_equal(one.arrival_s, workload(500, prompt=prompt, seed=2).arrival_s)
+
+
+def test_pairs_that_do_not_fit_are_drawn_again_and_noted():
+    drawn = workload(output={"distribution": "geometric", "mean": 4000})
+    assert (drawn.prompt_tokens + drawn.output_tokens).max() <= 8192
+    assert "were drawn again" in drawn.notes[0]
+
+
+def test_lengths_that_never_fit_are_refused():
+    with pytest.raises(InputError, match=r"workload.lengths: prompt plus output of 9100 tokens does not fit"):
+        workload(5, prompt={"distribution": "fixed", "value": 9000})
+
+
+def test_priorities_are_drawn_with_their_shares():
+    drawn = workload(priorities={0: 1, 5: 3}).priority
+    assert (drawn == 5).mean() == pytest.approx(0.75, abs=0.02)
+
+
+def test_the_shipped_azure_shape_is_the_fit_of_the_trace(measured_data):
+    import pandas as pd
+
+    trace = pd.read_csv(measured_data / "traces" / "azure_llm_2023_conv.csv.gz")
+    fitted, shipped = fit_shape(trace["ContextTokens"], trace["GeneratedTokens"]), load_shape("azure-2023-conversation")
+    assert np.array_equal(fitted.prompt_quantiles, shipped.prompt_quantiles)
+    assert np.array_equal(fitted.output_quantiles, shipped.output_quantiles)
+
+
+def test_the_azure_shape_has_the_traces_moments_and_dependence():
+    """Trace: prompts 1154.7 ± 1108.8, outputs 211.1 ± 162.9 tokens, correlation -0.112."""
+    drawn = load_shape("azure-2023-conversation").sample(200_000, np.random.default_rng(1), np.random.default_rng(2))
+    prompts, outputs = drawn
+    assert (prompts.mean(), prompts.std()) == pytest.approx((1154.7, 1108.8), rel=0.03)
+    assert (outputs.mean(), outputs.std()) == pytest.approx((211.1, 162.9), rel=0.03)
+    assert np.corrcoef(prompts, outputs)[0, 1] == pytest.approx(-0.112, abs=0.02)
