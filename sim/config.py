@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +14,14 @@ from sim.specs import catalogue
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.base import Spec
 from sim.specs.cost import CostSpec, RooflineCost
-from sim.specs.engine import ALIASES, EngineSpec
+from sim.specs.engine import ALIASES, GATE_ALIAS, EngineSpec
 from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
-from sim.specs.validation import validate
+from sim.specs.validation import SpecT, validate
 from sim.specs.workload import WorkloadSpec
-from sim.specs.yaml_file import parse_yaml, read_yaml_mapping
+from sim.specs.yaml_file import parse_yaml, read_mapping
 
 DEFAULT_PRESET = "vllm-v1"
 GIB = 2**30
@@ -45,10 +46,11 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     Raises InputError naming the field, its value, what is allowed and the remedy.
     """
     path = Path(path)
-    data = read_yaml_mapping(path)
+    data = read_mapping(path)
     for override in overrides:
         apply_override(data, override)
-    return experiment_from(data, folder=path.parent, default_name=path.stem)
+    name_from_file = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.")
+    return experiment_from(data, folder=path.parent, default_name=name_from_file or "experiment")
 
 
 def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: str = "experiment") -> Experiment:
@@ -59,6 +61,7 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
     engine, notes = _complete_engine(config.engine, accelerator)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
+    _check_peak(model, accelerator, config)
     return validate(
         Experiment,
         {
@@ -71,7 +74,7 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
             "slo": config.slo,
             "seed": config.seed,
             "memory": memory,
-            "notes": (*notes, *memory_notes),
+            "notes": (*notes, *memory_notes, *_priority_notes(engine, config.workload)),
         },
     )
 
@@ -98,7 +101,7 @@ def _load_model(reference: str | dict[str, Any], folder: Path) -> ModelSpec:
     data, source = catalogue.entry_or_file("models", reference, "model", folder)
     if "model_type" in data or "architectures" in data:
         return model_from_hf(data, name=_model_name(reference), source=source)
-    return validate(ModelSpec, data, "model")
+    return _validate_file(ModelSpec, data, "model", source)
 
 
 def _model_name(reference: str) -> str:
@@ -110,41 +113,66 @@ def _model_name(reference: str) -> str:
 def _load_accelerator(reference: str | dict[str, Any], folder: Path) -> AcceleratorSpec:
     if isinstance(reference, dict):
         return validate(AcceleratorSpec, reference, "accelerator")
-    data, _ = catalogue.entry_or_file("accelerators", reference, "accelerator", folder)
-    return validate(AcceleratorSpec, data, "accelerator")
+    data, source = catalogue.entry_or_file("accelerators", reference, "accelerator", folder)
+    return _validate_file(AcceleratorSpec, data, "accelerator", source)
 
 
-def _complete_engine(given: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
+def _validate_file(spec: type[SpecT], data: dict[str, Any], field: str, source: str) -> SpecT:
+    """Validate the content of a description file; an error says which file it is in."""
+    try:
+        return validate(spec, data, field)
+    except InputError as error:
+        raise InputError(f"{error} (in {source})") from None
+
+
+def _complete_engine(written: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
     """The preset's values, its defaults for this much memory, and on top what the user wrote."""
-    given = _without_aliases(given)
-    name = given.get("preset", DEFAULT_PRESET)
-    if not isinstance(name, str):
-        raise InputError(f"engine.preset: got {name!r}, must be a name; {did_you_mean('', catalogue.names('engines'))}")
-    preset = catalogue.entry("engines", name, "engine.preset")
-    values = {"preset": name, "preset_version": preset["version"], **preset["values"]}
+    given, names = _without_aliases(written)
+    preset_name = given.get("preset", DEFAULT_PRESET)
+    if not isinstance(preset_name, str):
+        presets = did_you_mean("", catalogue.names("engines"))
+        raise InputError(f"engine.preset: got {preset_name!r}, must be a name; {presets}")
+    preset = catalogue.entry("engines", preset_name, "engine.preset")
+    values = {"preset": preset_name, "preset_version": preset["version"], **preset["values"]}
     values |= _defaults_by_memory(preset.get("by_memory", []), accelerator)
-    notes = []
-    for key, reason in preset.get("without", {}).items():
-        if given.get(key) is not None:
-            notes.append(f"engine.{key} {given[key]} has no effect under preset {name}: {reason}")
-            given = {**given, key: None}
     if "kv_allocation" in given and "gate" not in given:
         paged_gate = values["gate"] if values["gate"] != "slot" else "whole_prompt"
         given = {**given, "gate": "slot" if given["kv_allocation"] == "reserved" else paged_gate}
-    return validate(EngineSpec, values | given, "engine"), notes
+    engine = _validate_engine(values | given, names)
+    unused = {key: why for key, why in preset.get("without", {}).items() if given.get(key) is not None}
+    notes = [
+        f"engine.{key} {given[key]} has no effect under preset {preset_name}: {why}" for key, why in unused.items()
+    ]
+    return engine.model_copy(update=dict.fromkeys(unused)), notes
 
 
-def _without_aliases(given: dict[str, Any]) -> dict[str, Any]:
-    """vLLM's names turned into ours; writing both names of one key is refused."""
-    result: dict[str, Any] = {}
-    for key, value in given.items():
-        name = ALIASES.get(key, key)
-        if key == "scheduler_reserve_full_isl":
-            name, value = "gate", "whole_prompt" if value else "first_chunk"
-        if name in result:
-            raise InputError(f"engine.{key}: is another name of {name}, which is also given; keep one")
-        result[name] = value
-    return result
+def _validate_engine(values: dict[str, Any], names: dict[str, str]) -> EngineSpec:
+    """Validate; an error speaks of a key by the name the user wrote it under (`scheduling_policy` for `order`)."""
+    try:
+        return validate(EngineSpec, values, "engine")
+    except InputError as error:
+        place, colon, rest = str(error).partition(":")
+        ours = place.removeprefix("engine.")
+        raise InputError(f"engine.{names[ours]}{colon}{rest}" if ours in names else str(error)) from None
+
+
+def _without_aliases(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """vLLM's names turned into ours, and the name each was written under; writing one key twice is refused."""
+    given: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for key, value in written.items():
+        name = "gate" if key == GATE_ALIAS else ALIASES.get(key, key)
+        if name in names:
+            alias, other = (key, names[name]) if key != name else (names[name], key)
+            raise InputError(f"engine.{alias}: is another name of {name}, and engine.{other} is also given; keep one")
+        if key == GATE_ALIAS:
+            if not isinstance(value, bool):
+                raise InputError(
+                    f"engine.{key}: got {value!r}, must be true or false; correct the value or drop the line"
+                )
+            value = "whole_prompt" if value else "first_chunk"
+        given[name], names[name] = value, key
+    return given, names
 
 
 def _defaults_by_memory(rows: list[dict[str, Any]], accelerator: AcceleratorSpec) -> dict[str, Any]:
@@ -168,6 +196,22 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
             f"engine.max_num_batched_tokens: {budget} with enable_chunked_prefill false could never run a prompt of "
             f"max_model_len {engine.longest_sequence_tokens} tokens; raise it to that, or switch chunking on"
         )
+
+
+def _check_peak(model: ModelSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> None:
+    """The roofline needs a peak for the model's type."""
+    peaks = accelerator.peak_flop_per_s
+    if config.cost.kind == "roofline" and model.dtype not in peaks:
+        raise InputError(
+            f"accelerator.peak_flop_per_s: {accelerator.name} has {', '.join(peaks) or 'nothing'}, but not "
+            f"{model.dtype}, which {model.name} computes in; add that peak or choose another accelerator"
+        )
+
+
+def _priority_notes(engine: EngineSpec, workload: WorkloadSpec) -> list[str]:
+    if workload.priorities is None or engine.order == "priority":
+        return []
+    return [f"workload.priorities have no effect while engine.order is {engine.order}; set it to priority"]
 
 
 def _locate_trace(workload: WorkloadSpec, folder: Path) -> WorkloadSpec:

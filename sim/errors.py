@@ -37,6 +37,7 @@ class AuditError(CheckFailed):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The remedy for an unknown name: the nearest known one, then the whole list."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    begins_alike = [candidate for candidate in names if name and candidate.lower().startswith(name.lower())]
+    near = begins_alike or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return f"{hint}known: {', '.join(names)}"

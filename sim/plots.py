@@ -57,8 +57,8 @@ def timeline_figure(title: str, requests: pd.DataFrame, iterations: pd.DataFrame
     """Requests running and waiting, KV memory in use, and token throughput over the run."""
     figure = _figure(title, 11, 8)
     queue_axes, kv_axes, token_axes = figure.subplots(3, 1, sharex=True)
-    end_s = _end_s(iterations)
-    edges = np.linspace(0, end_s, SLICES + 1)
+    start_s, end_s = _span_s(iterations)
+    edges = np.linspace(start_s, end_s, SLICES + 1)
     middle = (edges[:-1] + edges[1:]) / 2
     for column, colour in (("running", SERIES[0]), ("waiting", SERIES[1])):
         queue_axes.plot(middle, _time_average(iterations, column, edges), color=colour, label=column)
@@ -76,7 +76,7 @@ def timeline_figure(title: str, requests: pd.DataFrame, iterations: pd.DataFrame
     kv_axes.set_title("KV cache", loc="left", color=INK)
     _plot_tokens(token_axes, iterations, requests, edges)
     token_axes.set_xlabel("simulated time (s)")
-    token_axes.set_xlim(0, end_s)
+    token_axes.set_xlim(start_s, end_s)
     return figure
 
 
@@ -216,11 +216,12 @@ def _sweep_line(axes: Axes, part: pd.DataFrame, x: str, column: str, name: str, 
     axes.grid(alpha=0.25)
 
 
-def _end_s(iterations: pd.DataFrame) -> float:
+def _span_s(iterations: pd.DataFrame) -> tuple[float, float]:
+    """From the first iteration's start to the last one's end."""
     if iterations.empty:
-        return 1.0
+        return 0.0, 1.0
     last = iterations.iloc[-1]
-    return float(last["start_s"] + last["first_step_s"] * last["iterations"])
+    return float(iterations["start_s"].iloc[0]), float(last["start_s"] + last["first_step_s"] * last["iterations"])
 
 
 def _time_average(iterations: pd.DataFrame, column: str, edges: NDArray[np.float64]) -> NDArray[np.float64]:

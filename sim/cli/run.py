@@ -52,7 +52,7 @@ def _run(experiment: Experiment, schedule_log: Path | None) -> RunResult:
     with ExitStack() as stack:
         if schedule_log is None:
             return run(experiment)
-        stack.enter_context(writing(schedule_log))
+        stack.enter_context(writing(schedule_log, "--schedule-log"))
         file = stack.enter_context(schedule_log.open("w", encoding="utf-8"))
         return run(experiment, on_record=lambda record: print(json.dumps(record), file=file))
 

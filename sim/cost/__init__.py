@@ -7,7 +7,6 @@ from sim.cost.batch import CostModel
 from sim.cost.constant import ConstantModel
 from sim.cost.per_request import PerRequestModel
 from sim.cost.roofline import RooflineModel
-from sim.errors import InputError, did_you_mean
 from sim.specs.cost import AffineCost, ConstantCost, PerRequestCost, RooflineCost
 from sim.specs.experiment import Experiment
 
@@ -16,7 +15,6 @@ def cost_model(experiment: Experiment) -> CostModel:
     """The cost model an experiment asks for."""
     match experiment.cost:
         case RooflineCost() as cost:
-            _check_dtype(experiment)
             tp = experiment.engine.tensor_parallel_size
             host = cost.host_per_step_s, cost.host_per_sequence_s
             return RooflineModel(experiment.model, experiment.accelerator, tp, *host)
@@ -27,12 +25,3 @@ def cost_model(experiment: Experiment) -> CostModel:
             return AffineModel(cost.per_step_s, cost.per_sequence_s, *per_token)
         case PerRequestCost():
             return PerRequestModel()
-
-
-def _check_dtype(experiment: Experiment) -> None:
-    dtype, peaks = experiment.model.dtype, experiment.accelerator.peak_flop_per_s
-    if dtype not in peaks:
-        raise InputError(
-            f"model.dtype: {experiment.accelerator.name} has no {dtype} peak; {did_you_mean(dtype, peaks)}; "
-            "choose another accelerator or add the peak to its file"
-        )

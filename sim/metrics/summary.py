@@ -25,7 +25,7 @@ def summarise(
 ) -> dict[str, Any]:
     """The content of `summary.json`, but for the audit, which is added when it has passed."""
     metrics = latency_metrics(requests, gaps)
-    duration_s = log.recorder.end_s
+    duration_s = max(log.recorder.end_s - log.recorder.start_s, 0.0)
     attained = _good_requests(requests, experiment.slo)
     return {
         **_vllm_header(experiment, log, requests, duration_s),

@@ -51,13 +51,17 @@ class _Trip:
 
 
 class Recorder:
-    """Listens to front end and runner; `on_record` receives each iteration's schedule-log line, if given."""
+    """Listens to front end and runner; `on_record` receives each iteration's schedule-log line, if given.
+
+    `start_s` is the first arrival, `end_s` the end of the last iteration.
+    """
 
     def __init__(self, on_record: Callable[[Record], None] | None = None) -> None:
         self.requests = Columns(REQUEST_COLUMNS)
         self.iterations = Columns(ITERATION_COLUMNS)
         self.gaps = Columns(GAP_COLUMNS)
         self.totals = Totals()
+        self.start_s = 0.0
         self.end_s = 0.0
         self._on_record = on_record
         self._record: Record = {}
@@ -68,6 +72,8 @@ class Recorder:
 
     def on_arrival(self, request: Request) -> None:
         """A request reached the front end."""
+        if not self.totals.arrivals:
+            self.start_s = request.arrival_s
         self._extend_in_system(request.arrival_s)
         self.totals.arrivals += 1
         self._trips[request.request_id] = _Trip()

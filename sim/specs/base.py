@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
+Tokens = Annotated[int, Field(ge=1, le=10**9)]
+MeanTokens = Annotated[float, Field(ge=1, le=1e9)]
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
+SecondsOrZero = Annotated[float, Field(ge=0, le=1e9)]
+CoefficientOfVariation = Annotated[float, Field(ge=1e-3, le=1e3)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 

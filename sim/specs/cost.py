@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from sim.specs.base import NonNegativeFloat, PositiveFloat, Spec
-from sim.specs.distributions import Duration
+from sim.specs.base import Seconds, SecondsOrZero, Spec
+from sim.specs.distributions import DurationDistribution
 
 
 class RooflineCost(Spec):
@@ -17,32 +17,38 @@ class RooflineCost(Spec):
     """
 
     kind: Literal["roofline"] = "roofline"
-    host_per_step_s: NonNegativeFloat = 1e-3
-    host_per_sequence_s: NonNegativeFloat = 5e-6
+    host_per_step_s: SecondsOrZero = 1e-3
+    host_per_sequence_s: SecondsOrZero = 5e-6
 
 
 class ConstantCost(Spec):
     """Every iteration takes the same time."""
 
     kind: Literal["constant"]
-    step_s: PositiveFloat
+    step_s: Seconds
 
 
 class AffineCost(Spec):
     """step = per_step + per_sequence·B + per_prefill_token·(prefill tokens) + per_decode_token·(decode tokens)."""
 
     kind: Literal["affine"]
-    per_step_s: NonNegativeFloat
-    per_sequence_s: NonNegativeFloat = 0.0
-    per_prefill_token_s: NonNegativeFloat = 0.0
-    per_decode_token_s: NonNegativeFloat = 0.0
+    per_step_s: SecondsOrZero
+    per_sequence_s: SecondsOrZero = 0.0
+    per_prefill_token_s: SecondsOrZero = 0.0
+    per_decode_token_s: SecondsOrZero = 0.0
+
+    @model_validator(mode="after")
+    def _takes_time(self) -> AffineCost:
+        if self.per_step_s + self.per_sequence_s + self.per_prefill_token_s + self.per_decode_token_s == 0:
+            raise ValueError("all constants are 0, so nothing would take time; raise one of them")
+        return self
 
 
 class PerRequestCost(Spec):
     """A request's whole service time is drawn at its arrival; needs `max_num_seqs` 1 (a single-server queue)."""
 
     kind: Literal["per_request"]
-    service_s: Duration
+    service_s: DurationDistribution
 
 
 CostSpec = Annotated[RooflineCost | ConstantCost | AffineCost | PerRequestCost, Field(discriminator="kind")]

@@ -6,22 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sim.specs.base import PositiveFloat, PositiveInt, Spec
+from sim.specs.base import CoefficientOfVariation, MeanTokens, Seconds, Spec, Tokens
 
 
 class FixedTokens(Spec):
     """Always `value` tokens."""
 
     distribution: Literal["fixed"]
-    value: PositiveInt
+    value: Tokens
 
 
 class UniformTokens(Spec):
     """Every whole number from `low` to `high`, both included, equally likely."""
 
     distribution: Literal["uniform"]
-    low: PositiveInt
-    high: PositiveInt
+    low: Tokens
+    high: Tokens
 
     @model_validator(mode="after")
     def _ordered(self) -> UniformTokens:
@@ -34,38 +34,42 @@ class GeometricTokens(Spec):
     """1, 2, 3 … with success probability 1/mean: the memoryless length."""
 
     distribution: Literal["geometric"]
-    mean: Annotated[float, Field(ge=1)]
+    mean: MeanTokens
 
 
 class LognormalTokens(Spec):
     """Lognormal with this mean and coefficient of variation, rounded to whole tokens, at least 1."""
 
     distribution: Literal["lognormal"]
-    mean: Annotated[float, Field(ge=1)]
-    cv: PositiveFloat
+    mean: MeanTokens
+    cv: CoefficientOfVariation
 
 
 class FixedDuration(Spec):
     """Always `value` seconds."""
 
     distribution: Literal["fixed"]
-    value: PositiveFloat
+    value: Seconds
 
 
 class ExponentialDuration(Spec):
     """Exponential with this mean, seconds."""
 
     distribution: Literal["exponential"]
-    mean: PositiveFloat
+    mean: Seconds
 
 
 class LognormalDuration(Spec):
     """Lognormal with this mean (seconds) and coefficient of variation."""
 
     distribution: Literal["lognormal"]
-    mean: PositiveFloat
-    cv: PositiveFloat
+    mean: Seconds
+    cv: CoefficientOfVariation
 
 
-Tokens = Annotated[FixedTokens | UniformTokens | GeometricTokens | LognormalTokens, Field(discriminator="distribution")]
-Duration = Annotated[FixedDuration | ExponentialDuration | LognormalDuration, Field(discriminator="distribution")]
+LengthDistribution = Annotated[
+    FixedTokens | UniformTokens | GeometricTokens | LognormalTokens, Field(discriminator="distribution")
+]
+DurationDistribution = Annotated[
+    FixedDuration | ExponentialDuration | LognormalDuration, Field(discriminator="distribution")
+]

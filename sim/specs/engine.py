@@ -17,7 +17,10 @@ ALIASES = {
     "scheduling_policy": "order",
     "policy": "order",
 }
-"""vLLM's names for our keys. Its `scheduler_reserve_full_isl` is one more: true and false are two gates."""
+"""vLLM's names for our keys."""
+
+GATE_ALIAS = "scheduler_reserve_full_isl"
+"""vLLM's switch between two gates: true is `whole_prompt`, false is `first_chunk`."""
 
 
 class EngineSpec(Spec):
@@ -79,10 +82,8 @@ class EngineSpec(Spec):
             )
         if self.release == "batch_end" and self.formation == "continuous":
             raise ValueError("release batch_end needs formation drain_then_fill (preset static); use on_finish")
-        if self.formation_timeout_s != self.formation_timeout_s:
-            raise ValueError(
-                "formation_timeout_s is NaN, must be a number of seconds >= 0; .inf waits for a full batch"
-            )
+        if self.release == "batch_end" and self.kv_allocation == "paged":
+            raise ValueError("release batch_end needs kv_allocation reserved, whose slots it holds; use on_finish")
         return self
 
     @property

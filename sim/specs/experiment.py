@@ -20,7 +20,7 @@ from sim.specs.workload import WorkloadSpec
 
 def _check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ValueError("use 1 to 100 letters, digits, '.', '_' or '-'; it names the result folder")
+        raise ValueError(f"got {name!r}, must be 1 to 100 letters, digits, '.', '_' or '-': it names the result folder")
     return name
 
 

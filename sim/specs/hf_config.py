@@ -6,6 +6,7 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.specs.model import ModelSpec
+from sim.specs.validation import validate
 
 DENSE_GATED_MLP = ("llama", "mistral", "qwen2", "qwen3")
 _UNMODELLED = {
@@ -26,20 +27,24 @@ def model_from_hf(config: dict[str, Any], name: str, source: str) -> ModelSpec:
     _refuse_unmodelled(config, source)
     heads = _integer(config, "num_attention_heads", source)
     hidden = _integer(config, "hidden_size", source)
-    return ModelSpec(
-        name=name,
-        hidden_size=hidden,
-        num_hidden_layers=_integer(config, "num_hidden_layers", source),
-        num_attention_heads=heads,
-        num_key_value_heads=_integer(config, "num_key_value_heads", source, default=heads),
-        head_dim=_integer(config, "head_dim", source, default=hidden // heads),
-        intermediate_size=_integer(config, "intermediate_size", source),
-        vocab_size=_integer(config, "vocab_size", source),
-        max_position_embeddings=_integer(config, "max_position_embeddings", source),
-        tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
-        attention_bias=bool(config.get("attention_bias", config["model_type"] == "qwen2")),
-        dtype=config.get("dtype") or config.get("torch_dtype") or "bfloat16",
-        source=source,
+    return validate(
+        ModelSpec,
+        {
+            "name": name,
+            "hidden_size": hidden,
+            "num_hidden_layers": _integer(config, "num_hidden_layers", source),
+            "num_attention_heads": heads,
+            "num_key_value_heads": _integer(config, "num_key_value_heads", source, default=heads),
+            "head_dim": _integer(config, "head_dim", source, default=hidden // heads),
+            "intermediate_size": _integer(config, "intermediate_size", source),
+            "vocab_size": _integer(config, "vocab_size", source),
+            "max_position_embeddings": _integer(config, "max_position_embeddings", source),
+            "tie_word_embeddings": config.get("tie_word_embeddings", False),
+            "attention_bias": config.get("attention_bias", config["model_type"] == "qwen2"),
+            "dtype": config.get("dtype") or config.get("torch_dtype") or "bfloat16",
+            "source": source,
+        },
+        source,
     )
 
 
@@ -52,6 +57,8 @@ def _refuse_unmodelled(config: dict[str, Any], source: str) -> None:
         raise InputError(
             f"{source}: model_type '{model_type}' is not modelled; {did_you_mean(str(model_type), DENSE_GATED_MLP)}"
         )
+    if "sliding_attention" in (config.get("layer_types") or ()):
+        raise InputError(f"{source}: layer_types holds sliding_attention, which is not modelled yet; use another model")
     if config.get("sliding_window") is not None and config.get("use_sliding_window", True):
         raise InputError(
             f"{source}: sliding_window {config['sliding_window']} is not modelled yet; "

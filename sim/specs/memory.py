@@ -14,6 +14,8 @@ RUNTIME_BYTES = 800_000_000
 the recorded RTX 4090 run of Llama-3.1-8B (vLLM 0.19.0), which reports 2,588."""
 
 GB = 1e9
+COMFORT_BYTES, COMFORTABLE_BUDGET = 3_000_000_000, 16384
+"""What a remedy must leave over before it is recommended, and the largest default token budget."""
 
 
 class MemoryPlan(Spec):
@@ -43,6 +45,11 @@ def plan_memory(
     least_blocks = 1 + engine.has_null_block
     if available < least_blocks * block_bytes:
         raise InputError(_does_not_fit(engine, model, accelerator, least_blocks * block_bytes - available))
+    if engine.num_gpu_blocks is not None and engine.num_gpu_blocks < least_blocks:
+        raise InputError(
+            f"engine.num_gpu_blocks: got {engine.num_gpu_blocks}, must be at least {least_blocks}: "
+            "the engine keeps one block for itself; raise it or drop the line to derive it from memory"
+        )
     blocks = engine.num_gpu_blocks or available // block_bytes
     notes = []
     if blocks * block_bytes > available:
@@ -98,6 +105,11 @@ def _check_tensor_parallel(engine: EngineSpec, model: ModelSpec) -> None:
 def _fit_length(engine: EngineSpec, model: ModelSpec) -> tuple[EngineSpec, list[str]]:
     """Default `max_model_len` to the model's own, or to what the KV memory holds if that is less."""
     holds, notes = engine.usable_blocks * engine.block_size, []
+    if engine.max_model_len is not None and engine.max_model_len > model.max_position_embeddings:
+        allowed = model.max_position_embeddings
+        notes.append(
+            f"max_model_len {engine.max_model_len} is beyond the {allowed} positions {model.name} was made for"
+        )
     if engine.max_model_len is None:
         length = min(model.max_position_embeddings, holds)
         engine = engine.model_copy(update={"max_model_len": length})
@@ -120,28 +132,46 @@ def _fit_length(engine: EngineSpec, model: ModelSpec) -> tuple[EngineSpec, list[
 
 def _does_not_fit(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec, short_bytes: int) -> str:
     """The message for a model that leaves no room for KV: how much is missing, and what would fit."""
-    tp, share = engine.tensor_parallel_size, engine.gpu_memory_utilization
-    usable = accelerator.memory_bytes * share
+    tp = engine.tensor_parallel_size
+    usable = accelerator.memory_bytes * engine.gpu_memory_utilization
     activations = activation_bytes(engine, model)
-    need_gb = (usable + short_bytes) / share / GB
-    remedies = [f"use a GPU with at least {need_gb:.0f} GB{_named_from(need_gb * GB)}"]
-    for size in (size for size in (2 * tp, 4 * tp, 8 * tp, 16 * tp) if _divides(size, model)):
-        split = engine.model_copy(update={"tensor_parallel_size": size})
-        if model.weight_bytes / size + activation_bytes(split, model) < usable:
-            remedies.insert(0, f"set engine.tensor_parallel_size to {size}")
-            break
-    byte_weights = model.total_parameters / tp
-    if byte_weights + activations < usable:
-        remedies.append(f"one byte a weight (fp8, int8) would take {byte_weights / GB:.1f} GB, but is not modelled yet")
+    budget = engine.max_num_batched_tokens
+    sized_by = f"engine.max_num_batched_tokens {budget}" if budget else "engine.max_model_len"
     return (
         f"model: {model.name} does not fit on {accelerator.name} with tensor_parallel_size {tp}: "
         f"{short_bytes / GB:.1f} GB short. Weights take {model.weight_bytes / tp / GB:.1f} GB and activations "
-        f"{activations / GB:.1f} GB of {usable / GB:.1f} GB usable; {', or '.join(remedies)}"
+        f"{activations / GB:.1f} GB (sized by {sized_by}) of the {usable / GB:.1f} GB that "
+        f"engine.gpu_memory_utilization {engine.gpu_memory_utilization:g} allows; "
+        f"{', or '.join(_remedies(engine, model, accelerator))}"
     )
 
 
-def _named_from(memory_bytes: float) -> str:
-    """The catalogue's accelerators with at least this much memory, in brackets."""
-    entries = ((name, catalogue.entry("accelerators", name, "accelerator")) for name in catalogue.names("accelerators"))
-    fitting = [name for name, data in entries if data["memory_bytes"] >= memory_bytes]
-    return f" ({', '.join(fitting)})" if fitting else ""
+def _remedies(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec) -> list[str]:
+    """What would make the model fit, each checked, the nearest first."""
+    remedies = []
+    if _spare_bytes(engine.model_copy(update={"gpu_memory_utilization": 0.95}), model, accelerator.memory_bytes) > 0:
+        remedies.append("raise engine.gpu_memory_utilization")
+    if engine.max_num_batched_tokens and engine.max_num_batched_tokens > COMFORTABLE_BUDGET:
+        remedies.append("lower engine.max_num_batched_tokens")
+    for size in (engine.tensor_parallel_size * factor for factor in (2, 4, 8, 16)):
+        split = engine.model_copy(update={"tensor_parallel_size": size})
+        if _divides(size, model) and _spare_bytes(split, model, accelerator.memory_bytes) > 0:
+            remedies.append(f"set engine.tensor_parallel_size to {size}")
+            break
+    entries = [catalogue.entry("accelerators", name, "accelerator") for name in catalogue.names("accelerators")]
+    larger = [data for data in entries if _spare_bytes(engine, model, data["memory_bytes"]) > 0]
+    if larger:
+        least_gb = min(data["memory_bytes"] for data in larger) / GB
+        remedies.append(f"use a GPU with at least {least_gb:.0f} GB ({', '.join(data['name'] for data in larger)})")
+    byte_weights = model.total_parameters / engine.tensor_parallel_size
+    remedies.append(f"one byte a weight (fp8, int8) would take {byte_weights / GB:.1f} GB, but is not modelled yet")
+    return remedies
+
+
+def _spare_bytes(engine: EngineSpec, model: ModelSpec, memory_bytes: int) -> float:
+    """What would be left beside a sequence of the full length and the larger defaults of larger GPUs."""
+    tp = engine.tensor_parallel_size
+    needed = model.weight_bytes / tp + activation_bytes(engine, model)
+    longest = engine.max_model_len or (model.max_position_embeddings if engine.kv_allocation == "reserved" else 1)
+    sequence = (longest + 2 * engine.block_size) * _kv_bytes_per_token_per_gpu(model, tp)
+    return memory_bytes * engine.gpu_memory_utilization - needed - sequence - COMFORT_BYTES

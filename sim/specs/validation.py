@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar, get_args
 
@@ -10,6 +11,18 @@ from pydantic import BaseModel, ValidationError
 from sim.errors import InputError, did_you_mean
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
+
+_KIND_KEYS = ("distribution", "process", "kind")
+_UNION_LABELS = ("[key]", "str", "dict[str,any]")
+_REQUIREMENTS = {
+    "model_type": "must be a mapping of names to values",
+    "model_attributes_type": "must be a mapping of names to values",
+    "dict_type": "must be a mapping of names to values",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+}
 
 
 def validate(spec: type[SpecT], data: Any, field: str = "") -> SpecT:
@@ -21,26 +34,38 @@ def validate(spec: type[SpecT], data: Any, field: str = "") -> SpecT:
 
 
 def _describe(spec: type[BaseModel], error: dict[str, Any], field: str) -> str:
-    location = error["loc"]
-    place = _path(spec, location, field)
-    kind, value = error["type"], error["input"]
+    """One line: the place as the user wrote it, the value, what is allowed, the remedy."""
+    parts, candidates = _walk(spec, error["loc"])
+    place = ".".join([field, *parts] if field else parts)
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        known = {key for candidate in _specs_at(spec, location[:-1]) for key in candidate.model_fields}
-        return f"{place}: unknown key; {did_you_mean(str(location[-1]), known)}"
+        _, owners = _walk(spec, error["loc"][:-1])
+        known = {key for owner in owners for key in owner.model_fields}
+        return f"{place}: unknown key; {did_you_mean(parts[-1], known)}"
     if kind == "missing":
         return f"{place}: missing; add it"
     if kind == "union_tag_not_found":
-        return f"{place}: {_written(value)} does not say which kind it is; add {error['ctx']['discriminator']}: NAME"
+        kinds = sorted(tag for candidate in candidates for tag in _tags(candidate))
+        return (
+            f"{place}: {_written(value)} does not say which kind; add {context['discriminator']}: {' or '.join(kinds)}"
+        )
     if kind == "union_tag_invalid":
-        tags = [tag.strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
-        key = error["ctx"]["discriminator"].strip("'")
-        return f"{place}.{key}: '{error['ctx']['tag']}' is unknown; {did_you_mean(error['ctx']['tag'], tags)}"
-    if kind == "literal_error" and error["ctx"]["expected"] == "False":
+        key, tags = context["discriminator"].strip("'"), _quoted(context["expected_tags"])
+        return f"{place}.{key}: '{context['tag']}' is unknown; {did_you_mean(context['tag'], tags)}"
+    if kind == "literal_error" and context["expected"] == "False":
         return f"{place}: {value!r} is not modelled yet; set it to false"
+    if kind == "literal_error":
+        return f"{place}: got {_written(value)}; {did_you_mean(str(value), _quoted(context['expected']))}"
     if kind == "value_error":
-        return f"{place}: {error['ctx']['error']}"
-    requirement = error["msg"].replace("Input should be", "must be")
-    return f"{place}: got {_written(value)}, {requirement}; correct the value or drop the line to use the default"
+        return f"{place}: {context['error']}"
+    requirement = _REQUIREMENTS.get(kind, error["msg"].replace("Input should be", "must be"))
+    default = " or drop the line to use the default" if _has_default(spec, error["loc"]) else ""
+    return f"{place}: got {_written(value)}, {requirement}; correct the value{default}"
+
+
+def _quoted(text: str) -> list[str]:
+    """The words pydantic puts in quotes: the choices."""
+    return re.findall(r"'([^']*)'", text)
 
 
 def _written(value: Any) -> str:
@@ -48,33 +73,31 @@ def _written(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _path(spec: type[BaseModel], location: tuple[Any, ...], field: str) -> str:
-    """The dotted path as the user wrote it: without the tags pydantic inserts for unions."""
-    parts = [field] if field else []
-    for depth, part in enumerate(location):
-        keys = {key for candidate in _specs_at(spec, location[:depth]) for key in candidate.model_fields}
-        is_tag = not keys.isdisjoint({"distribution", "process", "kind"}) and part not in keys
-        if depth == len(location) - 1 or not (is_tag or part in ("independent", "joint")):
-            parts.append(str(part))
-    return ".".join(parts)
-
-
-def _specs_at(spec: type[BaseModel], location: tuple[Any, ...]) -> list[type[BaseModel]]:
-    """The descriptions that may stand at `location`: one, or every member of a union whose tag is not known."""
+def _walk(spec: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[str], list[type[BaseModel]]]:
+    """The path as the user wrote it, without the labels pydantic adds for unions, and what may stand at its end."""
+    parts: list[str] = []
     candidates = [spec]
     for part in location:
-        named = [c for c in candidates if part in c.model_fields]
-        if named:
-            candidates = [
-                s for c in named for s in _specs_in(c.model_fields[part].annotation, c.model_fields[part].metadata)
-            ]
-            continue
-        tagged = [c for c in candidates if part in _tags(c)]
-        candidates = tagged or candidates
-    return candidates
+        owners = [candidate for candidate in candidates if part in candidate.model_fields]
+        members = [candidate for candidate in candidates if part == candidate.__name__ or part in _tags(candidate)]
+        if owners:
+            candidates = [inner for owner in owners for inner in _specs_in(owner.model_fields[part].annotation)]
+            parts.append(str(part))
+        elif members:
+            candidates = members
+        elif part not in _UNION_LABELS:
+            candidates = []
+            parts.append(str(part))
+    return parts, candidates
 
 
-def _specs_in(annotation: Any, metadata: Any = ()) -> Iterator[type[BaseModel]]:
+def _has_default(spec: type[BaseModel], location: tuple[Any, ...]) -> bool:
+    _, owners = _walk(spec, location[:-1])
+    fields = [owner.model_fields[location[-1]] for owner in owners if location[-1] in owner.model_fields]
+    return any(not field.is_required() for field in fields)
+
+
+def _specs_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Every description named anywhere inside a type annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
@@ -84,5 +107,5 @@ def _specs_in(annotation: Any, metadata: Any = ()) -> Iterator[type[BaseModel]]:
 
 def _tags(spec: type[BaseModel]) -> set[Any]:
     """The literal values that select this member of a union."""
-    keys = ("distribution", "process", "kind")
-    return {tag for key in keys if key in spec.model_fields for tag in get_args(spec.model_fields[key].annotation)}
+    kinds = (spec.model_fields[key].annotation for key in _KIND_KEYS if key in spec.model_fields)
+    return {tag for annotation in kinds for tag in get_args(annotation)}

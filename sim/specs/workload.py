@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from sim.specs.base import PositiveFloat, PositiveInt, Spec
-from sim.specs.distributions import Tokens
+from sim.specs.base import CoefficientOfVariation, PositiveFloat, Spec
+from sim.specs.distributions import LengthDistribution
 
 
 class PoissonArrivals(Spec):
@@ -22,7 +22,7 @@ class GammaArrivals(Spec):
 
     process: Literal["gamma"]
     rate: PositiveFloat
-    cv: PositiveFloat
+    cv: CoefficientOfVariation
 
 
 class DeterministicArrivals(Spec):
@@ -46,8 +46,8 @@ Arrivals = Annotated[
 class IndependentLengths(Spec):
     """Prompt and output lengths drawn independently of each other."""
 
-    prompt: Tokens
-    output: Tokens
+    prompt: LengthDistribution
+    output: LengthDistribution
 
 
 class JointLengths(Spec):
@@ -58,12 +58,12 @@ class JointLengths(Spec):
 
 def _lengths_kind(value: Any) -> str:
     if isinstance(value, JointLengths) or (isinstance(value, dict) and "distribution" in value):
-        return "joint"
-    return "independent"
+        return JointLengths.__name__
+    return IndependentLengths.__name__
 
 
 Lengths = Annotated[
-    Annotated[IndependentLengths, Tag("independent")] | Annotated[JointLengths, Tag("joint")],
+    Annotated[IndependentLengths, Tag("IndependentLengths")] | Annotated[JointLengths, Tag("JointLengths")],
     Discriminator(_lengths_kind),
 ]
 
@@ -85,8 +85,8 @@ class WorkloadSpec(Spec):
     arrivals: Arrivals | None = None
     lengths: Lengths | None = None
     trace: TraceSpec | None = None
-    num_requests: PositiveInt | None = None
-    priorities: dict[int, PositiveFloat] | None = None
+    num_requests: Annotated[int, Field(ge=1, le=10**8)] | None = None
+    priorities: Annotated[dict[int, PositiveFloat], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one_way_to_get_requests(self) -> WorkloadSpec:

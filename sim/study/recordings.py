@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
-from sim.specs.engine import EngineSpec
+from sim.specs.engine import ALIASES, GATE_ALIAS, EngineSpec
 from sim.specs.request import Request
 from sim.specs.validation import validate
 
@@ -38,8 +39,8 @@ class Recording:
 def read_recording(path: Path) -> Recording:
     """The recording at `path` (JSON lines, plain or .gz). Raises InputError when it is malformed or not replayable."""
     lines = _read_lines(path)
-    header = lines[0]
-    if header.get("kind") != "header" or lines[-1].get("kind") != "end":
+    header, steps, end = lines[0], lines[1:-1], lines[-1]
+    if header.get("kind") != "header" or end.get("kind") != "end":
         raise InputError(f"{path}: must start with a header line and close with an end line; it may be cut short")
     try:
         described = header["requests"]
@@ -47,17 +48,27 @@ def read_recording(path: Path) -> Recording:
             path=path,
             engine=_engine_of(header, path),
             requests=[
-                Request(i, 0.0, item["prompt_len"], item["output_len"], item.get("priority", 0))
+                Request(i, 0.0, _count(item, "prompt_len"), _count(item, "output_len"), item.get("priority", 0))
                 for i, item in enumerate(described)
             ],
             names=[item["id"] for item in described],
-            arrival_steps=[item["arrival_step"] for item in described],
-            steps=[line for line in lines[1:-1] if line["kind"] == "step"],
-            totals=lines[-1],
+            arrival_steps=[_count(item, "arrival_step", least=0) for item in described],
+            steps=[step for step in steps if step["kind"] == "step" and _count(step, "step", least=0) >= 0],
+            totals=end,
             prefills_first=header["engine"] == SARATHI,
         )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: the recording has no usable {error}; see the schema in its index.json") from None
+    except KeyError as error:
+        raise InputError(f"{path}: the recording has no {error}; see the schema in its index.json") from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{path}: config, requests or steps are malformed ({error}); see its index.json") from None
+
+
+def _count(item: Record, key: str, least: int = 1) -> int:
+    """A whole number of a recording."""
+    value = item[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{key} is {value!r}, must be a whole number >= {least}")
+    return value
 
 
 def _read_lines(path: Path) -> list[Record]:
@@ -67,7 +78,7 @@ def _read_lines(path: Path) -> list[Record]:
             lines = [json.loads(line) for line in file if line.strip()]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); give a .jsonl or .jsonl.gz recording") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON lines ({error}); give a .jsonl or .jsonl.gz recording") from None
@@ -89,17 +100,21 @@ def _engine_of(header: Record, path: Path) -> EngineSpec:
     preset, values = _HEADERS[key](header["config"], path)
     entry = catalogue.entry("engines", preset, "engine.preset")
     base = {"preset": preset, "preset_version": entry["version"], **entry["values"]}
-    return validate(EngineSpec, base | values, str(path))
+    return validate(EngineSpec, base | values, f"{path}: config")
 
 
 def _vllm_v1(config: Record, path: Path) -> tuple[str, Record]:
     for key in ("num_speculative_tokens", "num_lookahead_tokens"):
         if config.get(key):
             raise InputError(f"{path}: {key} {config[key]} is not modelled yet; replay recordings without speculation")
-    gate = "whole_prompt" if config["scheduler_reserve_full_isl"] else "first_chunk"
-    renamed = {"policy": "order"}
-    dropped = {"scheduler_reserve_full_isl", "num_speculative_tokens", "num_lookahead_tokens"}
-    values = {renamed.get(key, key): value for key, value in config.items() if key not in dropped}
+    for key in ("enable_prefix_caching", "async_scheduling"):
+        if config.get(key):
+            raise InputError(f"{path}: {key} is not modelled yet; replay recordings without it")
+    if config["num_gpu_blocks"] is None:
+        raise InputError(f"{path}: config.num_gpu_blocks is null, must be a number; a recording has no GPU to ask")
+    gate = "whole_prompt" if config[GATE_ALIAS] else "first_chunk"
+    dropped = {GATE_ALIAS, "num_speculative_tokens", "num_lookahead_tokens"}
+    values = {ALIASES.get(key, key): value for key, value in config.items() if key not in dropped}
     return "vllm-v1", values | {"gate": gate}
 
 

@@ -34,15 +34,13 @@ def prepare_folder(folder: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
     """Turns the operating system's refusal to write below `path` into a message with a remedy."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
-            f"{path}: cannot be written ({reason}); free space or choose another place with --out"
-        ) from None
+        raise InputError(f"{path}: cannot be written ({reason}); free space or give {option} another place") from None
 
 
 def save(result: RunResult, folder: Path) -> None:

@@ -54,19 +54,19 @@ def parse_axis(text: str) -> Axis:
     parsed = parse_yaml(f"[{values}]", f"--vary '{text}'") if equals else []
     if not key or not parsed:
         raise InputError(f"--vary '{text}': must be KEY=VALUE,VALUE,… such as engine.preset=static,orca")
-    if len({str(value) for value in parsed}) < len(parsed):
+    if any(value in parsed[:index] for index, value in enumerate(parsed)):
         raise InputError(f"--vary '{text}': lists a value twice; drop one")
     return Axis(key, tuple(parsed))
 
 
 def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out: Path) -> list[Cell]:
-    """Every combination as a cell, all configs validated before any of them runs."""
+    """Every combination as a cell; every config is validated before any of them runs."""
     keys = [axis.key for axis in axes]
     if not axes:
         raise InputError("--vary: nothing to vary; give at least one, such as --vary workload.arrivals.rate=1,2,4")
     if len(set(keys)) < len(keys):
         raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
-    cells = []
+    cells: list[Cell] = []
     for combination in itertools.product(*(axis.values for axis in axes)):
         values = dict(zip(keys, combination, strict=True))
         settings = [f"{key}={_as_yaml(value)}" for key, value in values.items()]
@@ -74,7 +74,9 @@ def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out
             experiment = load_experiment(config, [*overrides, *settings])
         except InputError as error:
             raise InputError(f"{error} (with {', '.join(settings)})") from None
-        cells.append(Cell(values, experiment, out / _folder_name(values)))
+        name, taken = _folder_name(values), {cell.folder.name for cell in cells}
+        name = name if name not in taken else f"{name}-{len(cells)}"
+        cells.append(Cell(values, experiment, out / name))
     return cells
 
 
@@ -146,4 +148,4 @@ def _as_yaml(value: Any) -> str:
 def _folder_name(values: dict[str, Any]) -> str:
     """`preset-static_rate-2`: the last part of each key with its value, safe as a file name."""
     parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in values.items()]
-    return "_".join("".join(c if c.isalnum() or c in "._-" else "-" for c in part) for part in parts)[:120]
+    return "_".join("".join(c if c.isalnum() or c in "._-" else "-" for c in part) for part in parts)[:100]

@@ -7,16 +7,17 @@ from numpy.typing import NDArray
 
 from sim.errors import InputError
 from sim.specs.distributions import (
-    Duration,
+    DurationDistribution,
     ExponentialDuration,
     FixedDuration,
     FixedTokens,
     GeometricTokens,
+    LengthDistribution,
     LognormalDuration,
     LognormalTokens,
-    Tokens,
     UniformTokens,
 )
+from sim.specs.engine import EngineSpec
 from sim.specs.workload import JointLengths, Lengths
 from sim.streams import stream
 from sim.workload.shape import load_shape
@@ -24,14 +25,17 @@ from sim.workload.shape import load_shape
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 MAX_REDRAWS = 200
+LONGEST = 2**40
+"""Draws are cut here, far beyond any sequence, so that sums of lengths stay whole numbers of 64 bits."""
 
 
-def draw_lengths(lengths: Lengths, count: int, limit_tokens: int, seed: int) -> tuple[IntArray, IntArray, int]:
+def draw_lengths(lengths: Lengths, count: int, engine: EngineSpec, seed: int) -> tuple[IntArray, IntArray, int]:
     """`count` prompt and output lengths, and how many pairs had to be drawn again.
 
-    A pair whose sum exceeds `limit_tokens` is drawn again, so the law is the config's, conditioned on fitting. Raises
-    InputError when the distribution hardly ever fits.
+    A pair whose sum exceeds the engine's longest sequence is drawn again, so the law is the config's, conditioned on
+    fitting. Raises InputError when the distribution hardly ever fits.
     """
+    limit_tokens = engine.longest_sequence_tokens
     prompts, outputs = _draw(lengths, count, seed, "")
     too_long = np.flatnonzero(prompts + outputs > limit_tokens)
     redrawn = len(too_long)
@@ -41,9 +45,10 @@ def draw_lengths(lengths: Lengths, count: int, limit_tokens: int, seed: int) -> 
         prompts[too_long], outputs[too_long] = _draw(lengths, len(too_long), seed, f"_redraw_{attempt}")
         too_long = too_long[prompts[too_long] + outputs[too_long] > limit_tokens]
     longest = int((prompts + outputs).max())
+    binding = "max_model_len" if limit_tokens == engine.max_model_len else "num_gpu_blocks"
     raise InputError(
-        f"workload.lengths: prompt plus output of {longest} tokens does not fit into the {limit_tokens} tokens that "
-        "engine.max_model_len and the KV memory allow one request; shorten the lengths or raise the limit"
+        f"workload.lengths: prompt plus output of {longest} tokens exceed the {limit_tokens} tokens that "
+        f"engine.{binding} {getattr(engine, binding)} allows one request; shorten the lengths or raise engine.{binding}"
     )
 
 
@@ -54,7 +59,7 @@ def _draw(lengths: Lengths, count: int, seed: int, suffix: str) -> tuple[IntArra
     return draw_tokens(lengths.prompt, count, prompt_stream), draw_tokens(lengths.output, count, output_stream)
 
 
-def draw_tokens(spec: Tokens, count: int, random: np.random.Generator) -> IntArray:
+def draw_tokens(spec: LengthDistribution, count: int, random: np.random.Generator) -> IntArray:
     """`count` token counts, each at least 1."""
     match spec:
         case FixedTokens():
@@ -62,13 +67,13 @@ def draw_tokens(spec: Tokens, count: int, random: np.random.Generator) -> IntArr
         case UniformTokens():
             return random.integers(spec.low, spec.high, size=count, endpoint=True)
         case GeometricTokens():
-            return random.geometric(1 / spec.mean, size=count)
+            return np.minimum(random.geometric(1 / spec.mean, size=count), LONGEST)
         case LognormalTokens():
             drawn = _lognormal(spec.mean, spec.cv, count, random)
-            return np.clip(np.rint(drawn), 1, 2**40).astype(np.int64)
+            return np.clip(np.rint(drawn), 1, LONGEST).astype(np.int64)
 
 
-def draw_durations(spec: Duration, count: int, random: np.random.Generator) -> FloatArray:
+def draw_durations(spec: DurationDistribution, count: int, random: np.random.Generator) -> FloatArray:
     """`count` durations in seconds."""
     match spec:
         case FixedDuration():

@@ -18,6 +18,8 @@ from sim.workload.arrivals import draw_arrivals
 from sim.workload.lengths import draw_durations, draw_lengths
 from sim.workload.traces import read_trace
 
+CLOCK_RESOLUTION_S = 1e-6
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -44,18 +46,21 @@ class Workload:
 def build_workload(experiment: Experiment) -> Workload:
     """The requests an experiment describes. Raises InputError for one that could never be served."""
     workload = _from_trace(experiment) if experiment.workload.trace else _generated(experiment)
-    if workload.arrival_s[-1] == np.inf:
-        raise InputError("workload.arrivals.rate: so low that arrival times overflow; raise it")
+    last_s = workload.arrival_s[-1]
+    if not np.spacing(last_s) < CLOCK_RESOLUTION_S:
+        knob = "trace.time_scale: lower it" if experiment.workload.trace else "arrivals.rate: raise it"
+        raise InputError(f"workload.{knob}; arrivals up to {last_s:.3g} s are too far out for a clock of microseconds")
     return workload
 
 
 def _generated(experiment: Experiment) -> Workload:
-    spec, seed, limit = experiment.workload, experiment.seed, experiment.engine.longest_sequence_tokens
+    spec, seed, engine = experiment.workload, experiment.seed, experiment.engine
     assert spec.arrivals is not None
     assert spec.lengths is not None
     assert spec.num_requests is not None
     count = spec.num_requests
-    prompts, outputs, redrawn = draw_lengths(spec.lengths, count, limit, seed)
+    prompts, outputs, redrawn = draw_lengths(spec.lengths, count, engine, seed)
+    limit = engine.longest_sequence_tokens
     note = f"{redrawn} of {count} length pairs exceeded {limit} tokens and were drawn again, until they fitted"
     return Workload(
         arrival_s=draw_arrivals(spec.arrivals, count, stream(seed, "arrivals")),

@@ -5,7 +5,6 @@ import pytest
 from sim.config import experiment_from
 from sim.cost import cost_model
 from sim.cost.batch import Batch, step_time
-from sim.errors import InputError
 
 BATCHES = [
     Batch(decode_requests=1, decode_context_tokens=10),
@@ -66,34 +65,3 @@ def test_constant_affine_and_per_request_by_hand():
     assert step_time(model_for(COSTS[1]).explain(batch)) == 0.02
     assert step_time(model_for(COSTS[2]).explain(batch)) == pytest.approx(0.01 + 7e-3 + 101e-5 + 5e-4)
     assert step_time(model_for(COSTS[3]).explain(batch)) == 0.25
-
-
-def test_a_type_the_accelerator_has_no_peak_for_is_refused():
-    experiment = experiment_from(
-        {
-            "model": {**_model("llama-3.1-8b"), "dtype": "float32"},
-            "accelerator": {**_accelerator("h200-sxm"), "peak_flop_per_s": {"bfloat16": 1e15}},
-            "workload": {
-                "arrivals": {"process": "all_at_once"},
-                "lengths": {
-                    "prompt": {"distribution": "fixed", "value": 8},
-                    "output": {"distribution": "fixed", "value": 2},
-                },
-                "num_requests": 1,
-            },
-        }
-    )
-    with pytest.raises(InputError, match=r"model.dtype: h200-sxm has no float32 peak"):
-        cost_model(experiment)
-
-
-def _model(name):
-    from sim.specs import catalogue
-
-    return catalogue.entry("models", name, "model")
-
-
-def _accelerator(name):
-    from sim.specs import catalogue
-
-    return catalogue.entry("accelerators", name, "accelerator")

@@ -80,7 +80,7 @@ def test_pairs_that_do_not_fit_are_drawn_again_and_noted():
 
 
 def test_lengths_that_never_fit_are_refused():
-    with pytest.raises(InputError, match=r"workload.lengths: prompt plus output of 9100 tokens does not fit"):
+    with pytest.raises(InputError, match=r"workload.lengths: prompt plus output of 9100 tokens exceed the 8192"):
         workload(5, prompt={"distribution": "fixed", "value": 9000})
 
 

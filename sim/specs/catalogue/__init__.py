@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sim.errors import InputError, did_you_mean
-from sim.specs.yaml_file import parse_yaml, read_yaml_mapping
+from sim.specs.yaml_file import parse_yaml, read_mapping
 
 Kind = Literal["models", "accelerators", "engines"]
 
@@ -34,15 +34,20 @@ def entry_or_file(kind: Kind, reference: str, field: str, folder: Path) -> tuple
     """
     if "/" not in reference and not reference.endswith((".json", ".yaml", ".yml")):
         return entry(kind, reference, field), f"catalogue {kind}/{reference}"
-    path = find_file(reference, field, folder)
-    return read_yaml_mapping(path), str(path)
+    path = find_file(reference, field, folder, hint=f", or use a catalogue name ({', '.join(names(kind))})")
+    return read_mapping(path), str(path)
 
 
-def find_file(reference: str, field: str, folder: Path) -> Path:
-    """The file a config names: beside the config, else below the current folder."""
+def find_file(reference: str, field: str, folder: Path, hint: str = "") -> Path:
+    """The file a config names: beside the config, else below the current folder; `hint` ends the message if neither."""
     candidates = [folder / reference, Path(reference)]
-    for path in candidates:
-        if path.is_file():
-            return path.resolve()
+    try:
+        for path in candidates:
+            if path.is_file():
+                return path.resolve()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{field}: not a usable path ({error}); correct it") from None
     tried = " or ".join(dict.fromkeys(str(path) for path in candidates))
-    raise InputError(f"{field}: no file at {tried}; paths are relative to the config file, then to the current folder")
+    raise InputError(
+        f"{field}: no file at {tried}; paths are relative to the config file, then to the current folder{hint}"
+    )

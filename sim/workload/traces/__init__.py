@@ -27,13 +27,6 @@ def read_trace(spec: TraceSpec) -> pd.DataFrame:
     trace = READERS[spec.format](path)
     if trace.empty:
         raise InputError(f"{path}: holds no requests; give a trace with at least one line below the header")
-    for column in ("prompt_tokens", "output_tokens"):
-        bad = trace[column] < 1
-        if bad.any():
-            line = first_bad_line(bad)
-            raise InputError(
-                f"{path}, line {line}: {column} is {trace[column][line - 2]}, must be >= 1; remove the row"
-            )
     backwards = trace["arrival_s"].diff() < 0
     if backwards.any():
         raise InputError(

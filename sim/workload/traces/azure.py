@@ -10,13 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from sim.errors import InputError
-from sim.workload.traces.reading import first_bad_line, read_columns, whole_numbers
+from sim.workload.traces.reading import first_bad_line, read_columns, token_counts
 
 
 def read(path: Path) -> pd.DataFrame:
     """The table `arrival_s, prompt_tokens, output_tokens`."""
     cells = read_columns(path, required=("TIMESTAMP", "ContextTokens", "GeneratedTokens"))
-    stamps = pd.to_datetime(cells["TIMESTAMP"], errors="coerce", format="ISO8601", utc=True)
+    written = cells["TIMESTAMP"].where(cells["TIMESTAMP"].str.match(r"\d{4}-\d\d-\d\d"))
+    stamps = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True)
     if stamps.isna().any():
         line = first_bad_line(stamps.isna())
         raise InputError(
@@ -26,7 +27,7 @@ def read(path: Path) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arrival_s": (stamps - stamps.min()).dt.total_seconds(),
-            "prompt_tokens": whole_numbers(cells, "ContextTokens", path),
-            "output_tokens": whole_numbers(cells, "GeneratedTokens", path),
+            "prompt_tokens": token_counts(cells, "ContextTokens", path),
+            "output_tokens": token_counts(cells, "GeneratedTokens", path),
         }
     )

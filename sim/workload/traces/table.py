@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from sim.errors import InputError
-from sim.workload.traces.reading import first_bad_line, numbers, read_columns, whole_numbers
+from sim.workload.traces.reading import first_bad_line, numbers, read_columns, token_counts, whole_numbers
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -16,8 +16,8 @@ def read(path: Path) -> pd.DataFrame:
     trace = pd.DataFrame(
         {
             "arrival_s": numbers(cells, "arrival_s", path),
-            "prompt_tokens": whole_numbers(cells, "prompt_tokens", path),
-            "output_tokens": whole_numbers(cells, "output_tokens", path),
+            "prompt_tokens": token_counts(cells, "prompt_tokens", path),
+            "output_tokens": token_counts(cells, "output_tokens", path),
         }
     )
     negative = trace["arrival_s"] < 0
