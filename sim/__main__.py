@@ -1,6 +1,19 @@
-"""`python -m sim` is the `servesim` command."""
+"""The `servesim` command and `python -m sim`: quick to start, and quiet when interrupted while it loads."""
 
-from sim.cli.main import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from sim.cli.main import main as run_command_line
+
+        run_command_line()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -182,8 +182,10 @@ def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:
 
 
 def _legend(axes: Axes, place: Literal["best", "lower right", "upper left"]) -> None:
-    """A legend that stays readable over curves."""
-    axes.legend(loc=place, ncols=2 if place == "upper left" else 1, edgecolor="none", framealpha=0.85, borderpad=0.2)
+    """A legend that stays readable over curves; none where nothing is named."""
+    if axes.get_legend_handles_labels()[0]:
+        columns = 2 if place == "upper left" else 1
+        axes.legend(loc=place, ncols=columns, edgecolor="none", framealpha=0.85, borderpad=0.2)
 
 
 def _mark_preemptions(axes: Axes, iterations: pd.DataFrame) -> None:
@@ -226,6 +228,8 @@ def _span_s(iterations: pd.DataFrame) -> tuple[float, float]:
 
 def _time_average(iterations: pd.DataFrame, column: str, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean of a column over each slice of time; between iterations it is 0."""
+    if iterations.empty:
+        return np.zeros(len(edges) - 1)
     starts = iterations["start_s"].to_numpy()
     ends = starts + (iterations["first_step_s"] * iterations["iterations"]).to_numpy()
     area = np.concatenate(([0.0], np.cumsum(iterations[column].to_numpy() * (ends - starts))))
@@ -238,7 +242,9 @@ def _time_average(iterations: pd.DataFrame, column: str, edges: NDArray[np.float
 def _seconds(value: float, _: Any = None) -> str:
     if value < 0.9995e-3:
         return f"{value * 1e6:.3g} µs"
-    return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
+    if value < 0.9995:
+        return f"{value * 1e3:.3g} ms"
+    return f"{value:.3g} s" if value < 999.5 else f"{value:.0f} s"
 
 
 def _plain(value: float, _: Any = None) -> str:

@@ -100,7 +100,7 @@ def _slo(slo: dict[str, Any]) -> str:
 
 def _met(slo: dict[str, Any], name: str) -> bool:
     value = slo["values"][name]
-    return value is not None and value <= slo["limits"][name]
+    return value is None or value <= slo["limits"][name]
 
 
 def _performance(spent: dict[str, Any]) -> str:

@@ -16,6 +16,8 @@ from sim.specs.experiment import Experiment
 from sim.study.run import RunResult, run
 from sim.study.store import config_hash, prepare_folder, save, to_json, writing
 
+PICTURES = ("latency.png", "timeline.png", "step_time.png")
+
 
 def run_command(
     config: ConfigArgument,
@@ -33,6 +35,8 @@ def run_command(
     prepare_folder(folder)
     result = _run(experiment, schedule_log)
     save(result, folder)
+    for file_name in PICTURES:
+        (folder / file_name).unlink(missing_ok=True)
     if plots:
         _draw(result, folder)
     ours = result.summary["sim"]
@@ -61,15 +65,13 @@ def _draw(result: RunResult, folder: Path) -> None:
     from sim import plots  # matplotlib is slow to import and not always wanted
 
     ours, name = result.summary["sim"], result.experiment.name
-    figures = {
-        "latency": plots.latency_figure(
-            f"{name}: latency", result.requests, result.gaps, ours["metrics"], result.experiment.slo
-        ),
-        "timeline": plots.timeline_figure(
+    figures = (
+        plots.latency_figure(f"{name}: latency", result.requests, result.gaps, ours["metrics"], result.experiment.slo),
+        plots.timeline_figure(
             f"{name}: timeline", result.requests, result.iterations, ours["kv_cache"]["usable_blocks"]
         ),
-        "step_time": plots.step_time_figure(f"{name}: where step time goes", ours["step_time"]),
-    }
+        plots.step_time_figure(f"{name}: where step time goes", ours["step_time"]),
+    )
     with writing(folder):
-        for file_name, figure in figures.items():
-            plots.save(figure, folder / f"{file_name}.png")
+        for file_name, figure in zip(PICTURES, figures, strict=True):
+            plots.save(figure, folder / file_name)

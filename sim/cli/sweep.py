@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
-import signal
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
+from sim.errors import ServesimError
 from sim.specs import catalogue
 from sim.specs.experiment import Experiment
 from sim.study.narrate import narrate
@@ -57,11 +59,11 @@ def sweep_command(
         table.to_csv(out / "sweep.csv", index=False)
     picture = _draw(table, axes, cells[0].experiment, out)
     if json_:
-        print(to_json(table.astype(object).where(table.notna(), None).to_dict("records")))
+        print(to_json([_json_ready(row) for row in table.astype(object).to_dict("records")]))
     else:
         stdout.print(_terminal_table(table, axes))
     series, x = _roles(axes)
-    if series and x:
+    if series and x and len(axes) == 2:
         note(narrate(table, series.key, x.key, cells[0].experiment.slo))
     note(f"table and runs are in {out}" + (f", the picture is {picture}" if picture else ""))
 
@@ -70,11 +72,7 @@ def _run_cells(cells: list[Cell], workers: int) -> dict[str, Summary]:
     """All cells in a process pool behind a progress bar; Ctrl-C ends the workers and keeps what is finished."""
     done = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    pool = ProcessPoolExecutor(
-        min(workers, len(cells)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_leave_interrupts_to_parent,
-    )
+    pool = ProcessPoolExecutor(min(workers, len(cells)), mp_context=multiprocessing.get_context("spawn"))
     with Progress(*columns, console=stderr) as progress:
         task = progress.add_task("simulating", total=len(cells))
 
@@ -90,12 +88,17 @@ def _run_cells(cells: list[Cell], workers: int) -> dict[str, Summary]:
                 process.terminate()
             note(f"interrupted: {done} of {len(cells)} runs are finished and kept; the same command goes on from there")
             raise typer.Exit(130) from None
+        except BrokenProcessPool:
+            raise ServesimError("a worker process died, perhaps for lack of memory; try --workers 1") from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _json_ready(row: dict[Any, Any]) -> dict[str, Any]:
+    """JSON has neither NaN nor infinity: what could not be measured is null, an infinite setting is text."""
+    infinite = {key: str(value) for key, value in row.items() if value in (math.inf, -math.inf)}
+    missing = {key: None for key, value in row.items() if isinstance(value, float) and math.isnan(value)}
+    return row | infinite | missing
 
 
 def _roles(axes: list[Axis]) -> tuple[Axis | None, Axis | None]:
@@ -110,6 +113,7 @@ def _draw(table: pd.DataFrame, axes: list[Axis], experiment: Experiment, out: Pa
     """The latency-throughput picture, when some varied value is a number."""
     _, x = _roles(axes)
     if x is None:
+        (out / "sweep.png").unlink(missing_ok=True)
         return None
     from sim import plots  # matplotlib is slow to import and not always wanted
 

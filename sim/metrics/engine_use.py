@@ -24,8 +24,8 @@ def batch_use(log: RunLog, duration_s: float) -> dict[str, Any]:
         "busy_fraction": _share(totals.busy_s, duration_s),
         "mean_running": _time_average(recorder, "running", duration_s),
         "peak_running": _peak(recorder, "running"),
-        "mean_waiting": _time_average(recorder, "waiting", duration_s),
-        "peak_waiting": _peak(recorder, "waiting"),
+        "mean_waiting": _share(totals.waiting_request_s, duration_s),
+        "peak_waiting": totals.peak_waiting,
         "mean_idle_slots": _share(totals.idle_slot_s, duration_s),
         "idle_slot_fraction": _share(totals.idle_slot_s, totals.idle_slot_s + totals.active_slot_s),
         "padding_fraction": _share(totals.executed_tokens - totals.computed_tokens, totals.executed_tokens),
@@ -73,7 +73,7 @@ def step_time_use(log: RunLog) -> dict[str, Any]:
 
 
 def _time_average(recorder: Recorder, column: str, duration_s: float) -> float | None:
-    """Over the whole run; between iterations nothing runs and nobody waits."""
+    """Over the whole run; between iterations nothing runs."""
     columns = recorder.iterations.arrays
     return _share(float(np.dot(np.array(columns[column], dtype=float), np.array(columns["first_step_s"]))), duration_s)
 

@@ -109,7 +109,7 @@ def _slo_report(
     if not slo:
         return None
     values = {name: metrics[name] for name in slo}
-    met = {name: value is not None and value <= slo[name] for name, value in values.items()}
+    met = {name: value is None or value <= slo[name] for name, value in values.items()}
     share = None if attained is None or attained.empty else float(attained.mean())
     return {"met": all(met.values()), "limits": dict(slo), "values": values, "good_request_fraction": share}
 

@@ -1,8 +1,14 @@
-"""The clock: SimPy's environment with two additions."""
+"""The clock: SimPy's environment with four additions."""
 
 from __future__ import annotations
 
+import math
+import signal
+import threading
+from types import FrameType
+
 import simpy
+from simpy.core import EmptySchedule
 from simpy.events import NORMAL, Event, EventPriority
 
 AFTER_EVERYTHING = EventPriority(2)
@@ -10,7 +16,7 @@ AFTER_EVERYTHING = EventPriority(2)
 
 
 class Clock(simpy.Environment):
-    """Counts the events it schedules, and can wait until an instant has settled."""
+    """Counts events, waits for a time or until an instant has settled, and stops between events on Ctrl-C."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,6 +27,13 @@ class Clock(simpy.Environment):
         self.scheduled_events += 1
         super().schedule(event, priority, delay)
 
+    def at(self, time_s: float) -> Event:
+        """An event at `time_s`, never before it: now + (time_s - now) may round to less."""
+        delay_s = time_s - self.now
+        while self.now + delay_s < time_s:
+            delay_s = math.nextafter(delay_s, math.inf)
+        return self.timeout(delay_s)
+
     def settle(self) -> Event:
         """An event behind all others of this instant.
 
@@ -30,3 +43,29 @@ class Clock(simpy.Environment):
         event._ok, event._value = True, None
         self.schedule(event, AFTER_EVERYTHING)
         return event
+
+    def run_to_the_end(self) -> bool:
+        """Process events until none are left, or until Ctrl-C; returns whether it was Ctrl-C.
+
+        An interrupt takes effect between two events, so nothing is left half done. A second one is not held back.
+        """
+        interrupted = False
+
+        def stop_soon(number: int, frame: FrameType | None) -> None:
+            nonlocal interrupted
+            interrupted = True
+            signal.signal(signal.SIGINT, previous)
+
+        previous = signal.getsignal(signal.SIGINT)
+        may_catch = threading.current_thread() is threading.main_thread() and previous is signal.default_int_handler
+        if may_catch:
+            signal.signal(signal.SIGINT, stop_soon)
+        try:
+            while not interrupted:
+                self.step()
+        except EmptySchedule:
+            pass
+        finally:
+            if may_catch:
+                signal.signal(signal.SIGINT, previous)
+        return interrupted

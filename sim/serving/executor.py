@@ -26,7 +26,9 @@ class Executor:
         self._cost = cost
 
     def execute(self, plan: Plan) -> Execution:
-        """The batch of `plan` and its time."""
+        """The batch of `plan` and its time; a plan that only preempts is not executed and takes none."""
+        if not plan.scheduled:
+            return Execution(Batch(), 0.0, ())
         batch = self._batch_of(plan)
         times = self._cost.explain(batch)
         return Execution(batch, step_time(times), times)

@@ -28,7 +28,7 @@ class FrontEnd:
         """The process that submits the requests of `source` at their arrival times, then closes."""
         for request in source:
             if request.arrival_s > self._clock.now:
-                yield self._clock.timeout(request.arrival_s - self._clock.now)
+                yield self._clock.at(request.arrival_s)
             self.submit(request)
         self.is_closed = True
         self._ring()

@@ -36,6 +36,8 @@ class Totals:
     kv_never_used_token_s: float = 0.0
     idle_slot_s: float = 0.0
     active_slot_s: float = 0.0
+    waiting_request_s: float = 0.0
+    peak_waiting: int = 0
     group_s: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
     blocked_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -69,6 +71,8 @@ class Recorder:
         self._trips: dict[int, _Trip] = {}
         self._in_system_since_s = 0.0
         self._never_used_tokens = 0
+        self._waiting = 0
+        self._waiting_since_s = 0.0
 
     def on_arrival(self, request: Request) -> None:
         """A request reached the front end."""
@@ -80,12 +84,13 @@ class Recorder:
 
     def on_queued(self, now_s: float, request: Request) -> None:
         """The engine read a request from its inbox."""
+        self._note_waiting(now_s, self._waiting + 1)
         self._trips[request.request_id].queued_s = now_s
         self._read_since_step.append(request.request_id)
 
     def on_step(self, now_s: float, plan: Plan, execution: Execution, core: SchedulerCore) -> None:
         """An iteration starts."""
-        batch = execution.batch
+        self._note_waiting(now_s, len(core.waiting))
         if self._on_record:
             self._record = decision_record(len(self.iterations), self._read_since_step, plan, core)
             self._record |= {"start_s": now_s, "duration_s": execution.duration_s}
@@ -94,11 +99,7 @@ class Recorder:
             if part.how == "new":
                 self._trips[part.state.request.request_id].scheduled_s = now_s
                 self._never_used_tokens += core.never_used_tokens(part.state)
-        prefill_tokens = sum(part.tokens for part in plan.scheduled) - (batch.decode_requests - len(plan.padding_rows))
-        self.iterations.append(
-            now_s, 1, execution.duration_s, 0.0, batch.decode_requests, batch.decode_context_tokens, prefill_tokens,
-            len(core.running), len(core.waiting), core.pool.used_blocks, len(plan.preempted),
-        )  # fmt: skip
+        self._note_iteration(now_s, plan, execution, core)
         self._integrate(plan, execution, core)
 
     def on_outcome(self, now_s: float, outcome: Outcome, core: SchedulerCore) -> None:
@@ -112,6 +113,23 @@ class Recorder:
         self.end_s = now_s
         if self._on_record:
             self._on_record(self._record | outcome_record(len(self.iterations) - 1, outcome, core))
+
+    def close_interrupted(self) -> None:
+        """The run was broken off: the iteration under way counts whole, though its outcome never came."""
+        if len(self.iterations):
+            columns = self.iterations.arrays
+            self.end_s = max(self.end_s, columns["start_s"][-1] + columns["first_step_s"][-1])
+
+    def _note_iteration(self, now_s: float, plan: Plan, execution: Execution, core: SchedulerCore) -> None:
+        """The iteration's row, without the padding that was executed for members already finished."""
+        decode_requests = execution.batch.decode_requests - len(plan.padding_rows)
+        context_tokens = execution.batch.decode_context_tokens
+        context_tokens -= sum(state.computed_tokens for state in plan.padding_rows)
+        prefill_tokens = plan.total_tokens - decode_requests
+        self.iterations.append(
+            now_s, 1, execution.duration_s, 0.0, decode_requests, context_tokens, prefill_tokens,
+            len(core.running), len(core.waiting), core.pool.used_blocks, len(plan.preempted),
+        )  # fmt: skip
 
     def _integrate(self, plan: Plan, execution: Execution, core: SchedulerCore) -> None:
         """Add this iteration to the sums and time integrals."""
@@ -152,6 +170,13 @@ class Recorder:
             request.request_id, request.arrival_s, trip.queued_s, trip.scheduled_s, trip.first_token_s, now_s,
             request.prompt_tokens, cached_tokens, state.emitted_tokens, state.preemptions,
         )  # fmt: skip
+
+    def _note_waiting(self, now_s: float, waiting: int) -> None:
+        """The queue the engine knows of has a new length from now on; lengths that last no time do not count."""
+        if now_s > self._waiting_since_s:
+            self.totals.waiting_request_s += self._waiting * (now_s - self._waiting_since_s)
+            self.totals.peak_waiting = max(self.totals.peak_waiting, self._waiting)
+        self._waiting, self._waiting_since_s = waiting, now_s
 
     def _extend_in_system(self, now_s: float) -> None:
         """Extend ∫N(t)dt to this instant."""

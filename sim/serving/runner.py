@@ -32,7 +32,7 @@ class Runner:
         while True:
             yield from self._wait_for_batch()
             plan = self._core.schedule()
-            if not plan.scheduled:
+            if not plan.scheduled and not plan.preempted:
                 raise ServesimError(
                     f"engine: at {self._clock.now:.6f} s nothing can run although {len(self._core.waiting)} requests "
                     "wait; raise engine.num_gpu_blocks or lower engine.watermark"

@@ -52,11 +52,10 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
     runner = Runner(clock, core, executor, front_end, recorder)
     clock.process(front_end.feed(workload))
     clock.process(runner.run())
-    cpu_s, wall_s, interrupted = time.process_time(), time.perf_counter(), False
-    try:
-        clock.run()
-    except KeyboardInterrupt:
-        interrupted = True
+    cpu_s, wall_s = time.process_time(), time.perf_counter()
+    interrupted = clock.run_to_the_end()
+    if interrupted:
+        recorder.close_interrupted()
     performance = Performance(
         cpu_s=time.process_time() - cpu_s,
         wall_s=time.perf_counter() - wall_s,

@@ -12,14 +12,15 @@ def narrate(table: pd.DataFrame, series: str, x: str, slo: dict[str, float]) -> 
     """
     criterion = " and ".join(f"{name} <= {limit:g} s" for name, limit in slo.items()) or "a stable queue"
     quantity = x.rpartition(".")[2]
-    parts = {str(name): table[table[series] == name] for name in table[series].unique()}
+    parts = {str(name): part for name, part in table.groupby(table[series].map(str), sort=False)}
     reach = ", ".join(f"{name} {_reach(part, x, bool(slo))}" for name, part in parts.items())
     use = "; ".join(f"{name} {_use(part, x)}" for name, part in parts.items())
     return f"With {criterion}, the highest {quantity} carried is: {reach}. At {quantity} {table[x].max():g}, {use}."
 
 
 def _reach(part: pd.DataFrame, x: str, has_slo: bool) -> str:
-    holds = part["verdict"] != "unstable"
+    """The highest `x` that holds; a queue nobody can judge holds only if an SLO says so."""
+    holds = part["verdict"] != "unstable" if has_slo else part["verdict"] == "stable"
     if has_slo:
         holds &= part["slo_met"].astype(bool)
     return f"{part.loc[holds, x].max():g}" if holds.any() else "none of those tried"

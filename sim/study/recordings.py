@@ -42,6 +42,8 @@ def read_recording(path: Path) -> Recording:
     header, steps, end = lines[0], lines[1:-1], lines[-1]
     if header.get("kind") != "header" or end.get("kind") != "end":
         raise InputError(f"{path}: must start with a header line and close with an end line; it may be cut short")
+    if not header.get("requests") or not steps:
+        raise InputError(f"{path}: holds no requests or no steps; give the recording of a schedule")
     try:
         described = header["requests"]
         return Recording(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import math
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from sim.config import load_experiment
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
-from sim.specs.yaml_file import dump_yaml, parse_yaml
+from sim.specs.yaml_file import parse_yaml
 from sim.study.run import run
 from sim.study.store import finished_summary, prepare_folder, save
 
@@ -75,7 +79,8 @@ def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out
         except InputError as error:
             raise InputError(f"{error} (with {', '.join(settings)})") from None
         name, taken = _folder_name(values), {cell.folder.name for cell in cells}
-        name = name if name not in taken else f"{name}-{len(cells)}"
+        while name in taken:
+            name += "-again"
         cells.append(Cell(values, experiment, out / name))
     return cells
 
@@ -92,7 +97,8 @@ def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], N
     for cell in cells:
         known = finished_summary(cell.folder, cell.experiment)
         if known is None:
-            futures[pool.submit(_run_cell, cell)] = cell
+            with _interrupts_held():
+                futures[pool.submit(_run_cell, cell)] = cell
         else:
             summaries[cell.label] = known
             on_done(cell)
@@ -108,7 +114,20 @@ def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], N
 
 def sweep_table(cells: Sequence[Cell], summaries: dict[str, Summary]) -> pd.DataFrame:
     """A row a cell: the varied values, then throughput, latencies (seconds) and what explains them."""
-    return pd.DataFrame([cell.values | _row(summaries[cell.label]) for cell in cells])
+    table = pd.DataFrame([_row(summaries[cell.label]) for cell in cells])
+    for position, key in enumerate(cells[0].values):
+        table.insert(position, key, pd.Series([cell.values[key] for cell in cells], dtype=object))
+    return table
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Worker processes started in here never see Ctrl-C: it is for their parent to end them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_cell(cell: Cell) -> Summary:
@@ -142,7 +161,8 @@ def _sum_or_none(*parts: float | None) -> float | None:
 
 
 def _as_yaml(value: Any) -> str:
-    return dump_yaml([value]).strip()[2:] if isinstance(value, dict | list) else dump_yaml(value).split("\n")[0]
+    """On one line, as an override needs it."""
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).split("\n")[0]
 
 
 def _folder_name(values: dict[str, Any]) -> str:

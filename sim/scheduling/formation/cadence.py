@@ -25,7 +25,7 @@ class PrefillCadence:
         """Whether this call must leave prompts alone."""
         if self._interval == 1 or self._left_waiting or self._steps_since_prefill >= self._interval:
             return False
-        return any(state.is_decoding for state in running)
+        return any(state.is_decoding and not state.is_done for state in running)
 
     def note(self, plan: Plan, held: bool, left_waiting: bool) -> None:
         """Take in what the call decided; `left_waiting` says whether requests wait after an admission pass."""

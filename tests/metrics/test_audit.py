@@ -1,0 +1,130 @@
+"""The self-audit passes for every engine, and fails when any one account of the run is falsified."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+from small_runs import CONSTANT, ONE_TOKEN_EACH, ORCA, PREEMPTING, STATIC, experiment, run
+
+from sim.errors import AuditError
+from sim.metrics.audit import audit
+from sim.metrics.tables import iterations_table, requests_table
+from sim.serving.simulation import RunLog, simulate
+from sim.workload.source import Workload, build_workload
+
+
+class Run(NamedTuple):
+    """What the audit looks at."""
+
+    log: RunLog
+    workload: Workload
+    requests: pd.DataFrame
+    iterations: pd.DataFrame
+
+
+@pytest.fixture
+def finished() -> Run:
+    small = experiment(PREEMPTING, {"workload.num_requests": 30})
+    workload = build_workload(small)
+    log = simulate(small, workload)
+    return Run(log, workload, requests_table(log.recorder), iterations_table(log.recorder))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        PREEMPTING,
+        PREEMPTING | {"engine.gate": "first_chunk", "engine.max_num_batched_tokens": 64},
+        PREEMPTING | {"engine.order": "priority", "workload.priorities": {0: 1.0, 1: 2.0}},
+        {"engine.watermark": 0.1, "engine.prefill_schedule_interval": 3, "engine.long_prefill_token_threshold": 32},
+        ORCA,
+        STATIC,
+        STATIC | {"engine.formation_timeout_s": 0.5, "engine.kv_allocation": "paged", "engine.release": "on_finish"},
+        STATIC | {"engine.release": "on_finish", "engine.formation_timeout_s": float("inf")},
+        CONSTANT,
+        ONE_TOKEN_EACH,
+        {
+            "engine.max_num_seqs": 1,
+            "cost": {"kind": "per_request", "service_s": {"distribution": "fixed", "value": 0.1}},
+        },
+        {"workload.num_requests": 1},
+    ],
+)
+def test_runs_pass(changes):
+    report = run(changes).summary["sim"]["audit"]
+    assert report["violations"] == 0
+    assert report["laws_checked"] > 0
+
+
+def shift(table: pd.DataFrame, column: str, by: float) -> None:
+    """Falsify one value in the middle of a table."""
+    table.loc[len(table) // 2, column] += by
+
+
+def lose_a_request(run: Run) -> Run:
+    return run._replace(requests=run.requests.iloc[:-1])
+
+
+FALSIFIED = {
+    "requests in the workload": lambda run: vars(run.log.recorder.totals).update(arrivals=29),
+    "requests finished": lose_a_request,
+    "nobody is left": lambda run: run.log.core.running.append(None),
+    "output tokens asked for": lambda run: shift(run.requests, "output_tokens", 1),
+    "tokens emitted": lambda run: vars(run.log.recorder.totals).update(emitted_tokens=1),
+    "gaps between tokens": lambda run: run.log.recorder.gaps.append(0.01, 1),
+    "tokens computed": lambda run: vars(run.log.core).update(dropped_tokens=run.log.core.dropped_tokens + 1),
+    "prompts - cached": lambda run: shift(run.requests, "cached_tokens", 1),
+    "blocks allocated": lambda run: vars(run.log.core.pool).update(allocated=run.log.core.pool.allocated + 1),
+    "all blocks are free": lambda run: vars(run.log.core.pool).update(free_blocks=1),
+    "no token is stored": lambda run: vars(run.log.core).update(stored_tokens=1),
+    "nothing is served before it arrived": lambda run: shift(run.requests, "scheduled_s", -1e4),
+    "first token, finish": lambda run: shift(run.requests, "first_token_s", 1e4),
+    "iterations do not overlap": lambda run: shift(run.iterations, "start_s", -1e-4),
+    "busy time = sum of step durations": lambda run: shift(run.iterations, "first_step_s", -1e-6),
+    "busy time <= wall time": lambda run: vars(run.log.recorder).update(end_s=0.01),
+    "time by operation group": lambda run: run.log.recorder.totals.group_s.update({("host", "host"): 99.0}),
+    "Little": lambda run: vars(run.log.recorder.totals).update(in_system_request_s=1.0),
+    "sum of sojourns": lambda run: shift(run.requests, "e2e_s", 1e-3),
+}
+
+
+def test_the_run_to_be_falsified_passes(finished):
+    assert audit(*finished) >= 16
+
+
+@pytest.mark.parametrize(("law", "falsify"), FALSIFIED.items(), ids=FALSIFIED)
+def test_a_falsified_account_is_found(finished, law, falsify):
+    falsified = falsify(finished)
+    with pytest.raises(AuditError, match=f"self-audit: .*{law}.*; this is a defect of servesim"):
+        audit(*(falsified if isinstance(falsified, Run) else finished))
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        *[("requests", f"{time}_s") for time in ("arrival", "queued", "scheduled", "first_token", "finish", "e2e")],
+        ("iterations", "start_s"),
+        ("iterations", "first_step_s"),
+    ],
+)
+def test_a_time_that_is_missing_is_found(finished, table, column):
+    shift(getattr(finished, table), column, float("nan"))
+    with pytest.raises(AuditError):
+        audit(*finished)
+
+
+@pytest.mark.parametrize("total", ["busy_s", "in_system_request_s"])
+def test_a_total_that_is_no_number_is_found(finished, total):
+    vars(finished.log.recorder.totals)[total] = float("nan")
+    with pytest.raises(AuditError):
+        audit(*finished)
+
+
+def test_the_message_holds_both_accounts(finished):
+    shift(finished.requests, "cached_tokens", 3)
+    computed = finished.log.recorder.totals.computed_tokens
+    with pytest.raises(AuditError, match=f"{computed} is not {computed - 3}"):
+        audit(*finished)

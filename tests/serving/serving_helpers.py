@@ -1,0 +1,58 @@
+"""A run with the arrivals and lengths a test wants, on an engine of constant step time unless said otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import sim
+from sim.metrics.audit import audit
+from sim.metrics.tables import iterations_table, requests_table
+from sim.serving.simulation import simulate
+from sim.workload.source import Workload
+
+STEP_S = 0.25
+"""A power of two, so that times worked out by hand are exact."""
+
+
+def experiment(
+    engine: dict[str, Any] | None = None, cost: dict[str, Any] | None = None, **sections: Any
+) -> sim.Experiment:
+    """An experiment with plenty of memory; `sections` replace those of its file (workload, seed)."""
+    one = {"distribution": "fixed", "value": 1}
+    workload = {"arrivals": {"process": "all_at_once"}, "lengths": {"prompt": one, "output": one}, "num_requests": 1}
+    return sim.experiment_from(
+        {
+            "model": "llama-3.1-8b",
+            "accelerator": "h100-sxm",
+            "engine": {"num_gpu_blocks": 10_000, "max_model_len": 100} | (engine or {}),
+            "cost": cost or {"kind": "constant", "step_s": STEP_S},
+            "workload": workload,
+        }
+        | sections
+    )
+
+
+def serve(
+    arrivals: Sequence[float],
+    outputs: int | Sequence[int] = 1,
+    prompts: int | Sequence[int] = 1,
+    engine: dict[str, Any] | None = None,
+    cost: dict[str, Any] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Requests and iterations of a run, audited; a single number of tokens is everybody's."""
+    count = len(arrivals)
+    workload = Workload(
+        arrival_s=np.array(arrivals, dtype=float),
+        prompt_tokens=np.broadcast_to(prompts, count),
+        output_tokens=np.broadcast_to(outputs, count),
+        priority=np.zeros(count, dtype=np.int64),
+        service_s=None,
+    )
+    log = simulate(experiment(engine, cost), workload)
+    requests, iterations = requests_table(log.recorder), iterations_table(log.recorder)
+    audit(log, workload, requests, iterations)
+    return requests, iterations
