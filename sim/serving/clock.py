@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
+from heapq import heappush
 from types import FrameType
 
 import simpy
@@ -28,20 +28,24 @@ class Clock(simpy.Environment):
         super().schedule(event, priority, delay)
 
     def at(self, time_s: float) -> Event:
-        """An event at `time_s`, never before it: now + (time_s - now) may round to less."""
-        delay_s = time_s - self.now
-        while self.now + delay_s < time_s:
-            delay_s = math.nextafter(delay_s, math.inf)
-        return self.timeout(delay_s)
+        """An event at exactly `time_s`: SimPy's own now + (time_s - now) may round to another number."""
+        event = self._succeeded()
+        self.scheduled_events += 1
+        heappush(self._queue, (time_s, NORMAL, next(self._eid), event))
+        return event
 
     def settle(self) -> Event:
         """An event behind all others of this instant.
 
         An engine forms its next batch only then, so a request that arrives exactly at a step boundary is in it.
         """
+        event = self._succeeded()
+        self.schedule(event, AFTER_EVERYTHING)
+        return event
+
+    def _succeeded(self) -> Event:
         event = Event(self)
         event._ok, event._value = True, None
-        self.schedule(event, AFTER_EVERYTHING)
         return event
 
     def run_to_the_end(self) -> bool:
