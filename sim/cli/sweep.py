@@ -136,7 +136,7 @@ def _line_name(axis: Axis, value: object) -> str:
 
 
 def _terminal_table(table: pd.DataFrame, axes: list[Axis]) -> Table:
-    title = "TTFT, TPOT, E2E: P99, seconds; running: mean requests; idle: batch slots; waste: of held KV memory"
+    title = "P99 latencies in seconds; running: on average; idle: of batch slots; waste: of KV memory held"
     shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for axis in axes:
         shown.add_column(axis.key.rpartition(".")[2])

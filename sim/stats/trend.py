@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, theilslopes
 
 BINS, TRANSIENT_SHARE = 20, 0.2
-SIGNIFICANCE = 1e-4
-"""Stricter than it looks: levels of a busy queue are correlated from bin to bin, which the test does not know."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,9 @@ class Trend:
     slope: float
     p_value: float
 
-    @property
-    def grows(self) -> bool:
-        """Whether growth is significant."""
-        return self.slope > 0 and self.p_value < SIGNIFICANCE
+    def grows(self, significance: float, least_slope: float = 0.0) -> bool:
+        """Whether growth steeper than `least_slope` is significant."""
+        return self.p_value < significance and self.slope > least_slope
 
 
 def level_trend(up: NDArray[np.float64], down: NDArray[np.float64], start: float, end: float) -> Trend | None:

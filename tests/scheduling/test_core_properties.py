@@ -1,8 +1,7 @@
 """What holds after every call of the scheduler core, for any engine and any workload that fits into it.
 
-The core is driven by call, without a clock. Engines are random values of all axes with hardly more blocks than the
-longest request needs, so that most scenarios preempt. Two combinations are left out here, for they have tests of their
-own in test_rules_by_hand.py: members held to the end of the batch (`batch_end`) with paged memory, or with a cadence.
+The core is driven by call, without a clock. Engines are random values of all axes; half of them have hardly more blocks
+than the longest request needs, so that they preempt again and again.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def engines(draw: st.DrawFn, scarce: bool) -> EngineSpec:
         watermark=0.0 if scarce else draw(st.sampled_from([0.0, 0.05, 0.3, 0.9])),
         long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 3, 10])),
         long_prefill_token_threshold_adaptive=draw(st.booleans()),
-        prefill_schedule_interval=1 if batch_end else draw(st.sampled_from([1, 1, 2, 5])),
+        prefill_schedule_interval=draw(st.sampled_from([1, 1, 2, 5])),
     )
 
 
@@ -134,10 +133,8 @@ def _calls(core: SchedulerCore, arrivals: Sequence[Arrival]) -> Iterator[int]:
 
 
 def _most_calls(engine: EngineSpec, arrivals: Sequence[Arrival]) -> int:
-    """The most urgent running request moves on in every call that is not held, so each serves one in this many calls.
-
-    A call in `prefill_schedule_interval` is not held; it may be preceded by one that only preempts.
-    """
+    """More than can be needed: the most urgent running request is never preempted, and moves on in every call that is
+    not held by the cadence, which is at least one in `prefill_schedule_interval`."""
     tokens = sum(a.request.prompt_tokens + a.request.output_tokens for a in arrivals)
     return 2 * engine.prefill_schedule_interval * tokens * len(arrivals)
 

@@ -265,6 +265,15 @@ def test_decodes_run_alone_between_steps_that_carry_prompts() -> None:
     assert [plan.blocked_by for plan in steps] == ["prefill cadence", "prefill cadence", None]
 
 
+def test_the_cadence_is_waived_while_admission_leaves_requests_waiting() -> None:
+    driver = Driver(make_engine(prefill_schedule_interval=3, max_num_seqs=2))
+    driver.enqueue("A", prompt=4)
+    driver.enqueue("B", prompt=4, output=2)
+    driver.enqueue("C", prompt=4)
+    steps = [driver.step()[0] for _ in range(3)]
+    assert [driver.tokens(plan) for plan in steps] == [{"A": 4, "B": 4}, {"A": 1, "B": 1}, {"A": 1, "C": 4}]
+
+
 # ---- reserved slots: Orca -------------------------------------------------------------------------------------------
 
 

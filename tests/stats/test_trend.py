@@ -13,7 +13,7 @@ NEVER = np.array([])
 def test_growth_has_the_slope_of_the_difference_of_rates():
     up, down = np.arange(0, 1000, 1 / 5), np.arange(0, 1000, 1 / 3)
     trend = level_trend(up, down, 0.0, 1000.0)
-    assert trend.grows
+    assert trend.grows(0.01)
     assert trend.slope == pytest.approx(2.0, rel=1e-2)
 
 
@@ -26,23 +26,23 @@ def test_a_level_that_only_rises_rises_at_its_rate():
 @pytest.mark.parametrize("down_per_s", [5, 8])
 def test_a_level_that_holds_or_falls_does_not_grow(down_per_s):
     up, down = np.arange(0, 1000, 1 / 5), np.arange(0, 1000, 1 / down_per_s)
-    assert not level_trend(up, down, 0.0, 1000.0).grows
+    assert not level_trend(up, down, 0.0, 1000.0).grows(0.01)
 
 
 def test_an_unchanging_level_has_no_slope():
     trend = level_trend(np.array([0.0, 0.0]), NEVER, 0.0, 10.0)
-    assert (trend.slope, trend.p_value, trend.grows) == (0.0, 1.0, False)
+    assert (trend.slope, trend.p_value, trend.grows(0.01)) == (0.0, 1.0, False)
 
 
 def test_filling_up_at_the_start_is_not_growth():
     """The first fifth of the span is start-up: a level that only rises there is level."""
     trend = level_trend(np.linspace(0, 19.9, 50), NEVER, 0.0, 100.0)
-    assert not trend.grows
+    assert not trend.grows(0.01)
 
 
 def test_a_bump_that_is_over_by_the_end_is_not_growth():
     trend = level_trend(np.linspace(30, 50, 100), np.linspace(60, 80, 100), 0.0, 100.0)
-    assert not trend.grows
+    assert not trend.grows(0.01)
 
 
 @pytest.mark.parametrize("end", [5.0, 4.0])
@@ -63,5 +63,5 @@ def test_pure_noise_grows_as_rarely_as_the_significance_says():
     for _ in range(300):
         up = np.sort(random.uniform(0, 1000, 1000))
         down = np.sort(up + random.exponential(1.0, 1000))
-        growing += level_trend(up, down, 0.0, 1000.0).grows
+        growing += level_trend(up, down, 0.0, 1000.0).grows(0.01)
     assert growing <= 9
