@@ -21,11 +21,6 @@ class Scheduled:
     tokens: int
     new_blocks: int
 
-    @property
-    def emits(self) -> bool:
-        """Whether this iteration reaches the end of what is known, so that the model says one more token."""
-        return self.start + self.tokens == self.state.known_tokens
-
 
 @dataclass(slots=True, eq=False)
 class Plan:

@@ -49,18 +49,9 @@ class Runner:
         while not self._core.has_work:
             yield self._front_end.news()
             yield from self._read_inbox()
-        while self._is_filling():
-            news, remaining_s = self._front_end.news(), self._deadline_s() - self._clock.now
-            if remaining_s <= 0:
-                return
-            if math.isinf(remaining_s):
-                yield news
-            else:
-                timer = self._clock.timeout(remaining_s)
-                yield news | timer
-                if timer.processed:
-                    yield from self._read_inbox()
-                    return
+        while self._is_filling() and self._clock.now < self._deadline_s():
+            news, deadline_s = self._front_end.news(), self._deadline_s()
+            yield news if math.isinf(deadline_s) else news | self._clock.at(deadline_s)
             yield from self._read_inbox()
 
     def _is_filling(self) -> bool:

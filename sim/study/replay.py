@@ -73,7 +73,7 @@ def replay(recording: Recording) -> Iterator[Record]:
         for i in arrived:
             core.enqueue(recording.requests[i])
         plan = core.schedule()
-        if not plan.scheduled:
+        if not plan.scheduled and not plan.preempted:
             raise ServesimError(f"{recording.path}: our scheduler stalls at step {step}: nothing can run")
         record = decision_record(step, arrived, plan, core)
         record |= outcome_record(step, core.apply(plan), core)

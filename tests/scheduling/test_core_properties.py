@@ -103,7 +103,7 @@ def test_the_laws_hold_after_every_call_and_everybody_is_served(scenario: Scenar
         _check_nobody_idles_without_reason(core, plan)
         first_admitted += _ids(part.state for part in plan.scheduled if part.how == "new")
         computed_tokens += plan.total_tokens
-        at_the_end_of_what_is_known = [part.state for part in plan.scheduled if part.emits]
+        at_the_end_of_what_is_known = [part.state for part in plan.scheduled if part.state.wanted_tokens == 0]
         outcome = core.apply(plan)
         _check_accounts(core)
         assert outcome.emitted == at_the_end_of_what_is_known
@@ -186,7 +186,7 @@ def _check_plan(core: SchedulerCore, plan: Plan) -> None:
         assert part.start + part.tokens == part.state.computed_tokens <= part.state.known_tokens
         assert (part.how == "resumed") <= (part.state.preemptions > 0)
     if not engine.enable_chunked_prefill and not engine.long_prefill_token_threshold:
-        assert all(part.emits for part in plan.scheduled), "prompts run whole"
+        assert all(part.state.wanted_tokens == 0 for part in plan.scheduled), "prompts run whole"
 
 
 def _check_victims(core: SchedulerCore, plan: Plan, running_before: list[RequestState]) -> None:

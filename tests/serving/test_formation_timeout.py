@@ -54,6 +54,12 @@ def test_who_arrives_as_the_timer_fires_is_in_the_batch_and_who_comes_later_open
     assert starts(requests) == [1.5, 1.5, 2.625]
 
 
+def test_the_timer_fires_exactly_and_not_early_by_rounding() -> None:
+    # 0.01 + 0.1 is 0.11, but seen from the second arrival 0.022 + (0.11 - 0.022) is a little less
+    requests = serve_static([0.01, 0.022, 0.11], timeout_s=0.1, seats=4)
+    assert starts(requests) == [0.11, 0.11, 0.11]
+
+
 def test_the_timer_of_the_next_batch_runs_while_the_engine_is_busy() -> None:
     # the first batch ends at 1.0
     requests = serve_static([0.0, 0.0, 0.5], timeout_s=1.0, seats=2, outputs=[4, 4, 1])
