@@ -12,6 +12,7 @@ def main() -> None:
 
         run_command_line()
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 

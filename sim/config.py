@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
-from sim.specs.accelerator import AcceleratorSpec
+from sim.specs.accelerator import ASSUMED, AcceleratorSpec
 from sim.specs.base import Spec
 from sim.specs.cost import CostSpec, RooflineCost
 from sim.specs.engine import ALIASES, GATE_ALIAS, EngineSpec
@@ -38,6 +38,14 @@ class ConfigFile(Spec):
     workload: WorkloadSpec
     slo: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("cost", mode="before")
+    @classmethod
+    def _roofline_by_default(cls, cost: Any) -> Any:
+        """A mapping that names only the roofline's own constants means the roofline."""
+        if isinstance(cost, dict) and "kind" not in cost and cost.keys() <= RooflineCost.model_fields.keys():
+            return {"kind": "roofline", **cost}
+        return cost
 
 
 def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -74,7 +82,7 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
             "slo": config.slo,
             "seed": config.seed,
             "memory": memory,
-            "notes": (*notes, *memory_notes, *_priority_notes(engine, config.workload)),
+            "notes": (*notes, *memory_notes, *_notes(engine, accelerator, config)),
         },
     )
 
@@ -208,10 +216,16 @@ def _check_peak(model: ModelSpec, accelerator: AcceleratorSpec, config: ConfigFi
         )
 
 
-def _priority_notes(engine: EngineSpec, workload: WorkloadSpec) -> list[str]:
-    if workload.priorities is None or engine.order == "priority":
-        return []
-    return [f"workload.priorities have no effect while engine.order is {engine.order}; set it to priority"]
+def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> list[str]:
+    """What a reader should know although nothing is wrong."""
+    notes = []
+    if config.workload.priorities is not None and engine.order != "priority":
+        notes.append(f"workload.priorities have no effect while engine.order is {engine.order}; set it to priority")
+    if engine.order == "priority" and config.workload.priorities is None and config.workload.trace is None:
+        notes.append("engine.order priority has no effect: every request has priority 0; give workload.priorities")
+    if config.cost.kind == "roofline" and accelerator.efficiency.source == ASSUMED:
+        notes.append(f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements")
+    return notes
 
 
 def _locate_trace(workload: WorkloadSpec, folder: Path) -> WorkloadSpec:

@@ -6,13 +6,13 @@ Figures are built without pyplot, so no display is needed and nothing is global.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 INK, FAINT = "#22303c", "#8a97a3"
@@ -63,7 +63,7 @@ def timeline_figure(title: str, requests: pd.DataFrame, iterations: pd.DataFrame
     for column, colour in (("running", SERIES[0]), ("waiting", SERIES[1])):
         queue_axes.plot(middle, _time_average(iterations, column, edges), color=colour, label=column)
     queue_axes.set_ylabel("requests")
-    _legend(queue_axes, "upper left")
+    _legend(queue_axes)
     queue_axes.set_title("Requests in the engine", loc="left", color=INK)
     used = _time_average(iterations, "kv_used_blocks", edges) / usable_blocks
     kv_axes.fill_between(middle, used, color=SERIES[2], alpha=0.35, linewidth=0)
@@ -72,7 +72,7 @@ def timeline_figure(title: str, requests: pd.DataFrame, iterations: pd.DataFrame
     kv_axes.set_ylim(0, 1.05)
     kv_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     kv_axes.set_ylabel("of KV blocks")
-    _legend(kv_axes, "best")
+    _legend(kv_axes)
     kv_axes.set_title("KV cache", loc="left", color=INK)
     _plot_tokens(token_axes, iterations, requests, edges)
     token_axes.set_xlabel("simulated time (s)")
@@ -83,7 +83,7 @@ def timeline_figure(title: str, requests: pd.DataFrame, iterations: pd.DataFrame
 def step_time_figure(title: str, step_time: dict[str, Any]) -> Figure:
     """Where the engine's busy time went, by operation group, coloured by the resource that set it."""
     groups: dict[str, dict[str, float]] = step_time["seconds_by_group"]
-    figure = _figure(title, 9, 1.8 + 0.5 * max(len(groups), 2))
+    figure = _figure(title, 9, 2.1 + 0.5 * max(len(groups), 2))
     axes = figure.subplots()
     busy_s = sum(sum(parts.values()) for parts in groups.values())
     left = dict.fromkeys(groups, 0.0)
@@ -98,7 +98,7 @@ def step_time_figure(title: str, step_time: dict[str, Any]) -> Figure:
     axes.set_xlim(0, max(left.values(), default=1.0) * 1.12)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel(f"share of busy time ({busy_s:,.1f} s in all)")
-    _legend(axes, "lower right")
+    figure.legend(loc="outside lower center", ncols=len(RESOURCE_COLOURS), frameon=False)
     return figure
 
 
@@ -160,7 +160,11 @@ def _cumulative(axes: Axes, values: NDArray[np.float64], weights: NDArray[np.flo
     axes.plot(values[order], share, color=SERIES[0], drawstyle="steps-post")
     if values.min() > 0 and values.max() / values.min() > 20:
         axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(_seconds))
+        axes.xaxis.set_minor_formatter(FuncFormatter(_seconds_at_two_and_five))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(EngFormatter("s"))
+    axes.tick_params(axis="x", which="both", labelsize=8.5)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.25)
@@ -171,21 +175,20 @@ def _mark_percentiles(axes: Axes, metric: str, metrics: dict[str, float | None])
         value = metrics[f"{level}_{metric}"]
         if value is not None:
             axes.axvline(value, color=INK, linestyle=style, linewidth=1, label=f"{level.upper()} {_seconds(value)}")
-    _legend(axes, "lower right")
+    _legend(axes)
 
 
 def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:
     for name, limit in slo.items():
         if name.endswith(f"_{metric}"):
             axes.axvline(limit, color=SERIES[1], linewidth=1.5, label=f"SLO {name} {_seconds(limit)}")
-            _legend(axes, "lower right")
+            _legend(axes)
 
 
-def _legend(axes: Axes, place: Literal["best", "lower right", "upper left"]) -> None:
+def _legend(axes: Axes) -> None:
     """A legend that stays readable over curves; none where nothing is named."""
     if axes.get_legend_handles_labels()[0]:
-        columns = 2 if place == "upper left" else 1
-        axes.legend(loc=place, ncols=columns, edgecolor="none", framealpha=0.85, borderpad=0.2)
+        axes.legend(loc="best", edgecolor="none", framealpha=0.85, borderpad=0.2)
 
 
 def _mark_preemptions(axes: Axes, iterations: pd.DataFrame) -> None:
@@ -206,7 +209,7 @@ def _plot_tokens(axes: Axes, iterations: pd.DataFrame, requests: pd.DataFrame, e
     axes.plot(middle, (decoded + first_tokens) / width, color=SERIES[0], label="output tokens")
     axes.set_ylabel("tokens per second")
     axes.set_ylim(bottom=0)
-    _legend(axes, "upper left")
+    _legend(axes)
     axes.set_title("Throughput", loc="left", color=INK)
 
 
@@ -254,3 +257,7 @@ def _plain(value: float, _: Any = None) -> str:
 def _plain_at_two_and_five(value: float, _: Any = None) -> str:
     """Labels between decades, few enough to stay apart."""
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
+
+
+def _seconds_at_two_and_five(value: float, _: Any = None) -> str:
+    return _seconds(value) if f"{value:e}"[0] in "25" else ""

@@ -20,7 +20,7 @@ JsonOption = Annotated[
 ]
 
 WIDTH_IN_FILES = 120
-stdout = Console(width=None if sys.stdout.isatty() else WIDTH_IN_FILES)
+stdout = Console(width=None if sys.stdout is not None and sys.stdout.isatty() else WIDTH_IN_FILES)
 stderr = Console(stderr=True)
 
 

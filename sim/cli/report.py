@@ -55,7 +55,7 @@ def _queue(ours: dict[str, Any]) -> str:
     stability = ours["stability"]
     blockers = ours["batch"]["queue_blocked_by"]
     held_up = ", ".join(f"{why} {share:.0%}" for why, share in sorted(blockers.items(), key=lambda item: -item[1]))
-    waits = f"; its head waited for: {held_up} of busy time" if held_up else ""
+    waits = f"; the next request could not start because of: {held_up} of busy time" if held_up else ""
     return f"{stability['verdict'].upper()}: {stability['reason']}{waits}"
 
 
@@ -111,7 +111,7 @@ def _performance(spent: dict[str, Any]) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if value < 100 else f"{value:.1f}"
+    return "-" if value is None else f"{value:.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _number(value: float | None) -> str:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from sim.cli.describe import describe_run
 from sim.cli.options import ConfigArgument, JsonOption, OutOption, SetOption, note, stdout
 from sim.cli.report import print_report
 from sim.config import load_experiment
 from sim.specs.experiment import Experiment
 from sim.study.run import RunResult, run
-from sim.study.store import config_hash, prepare_folder, save, to_json, writing
+from sim.study.store import config_hash, result_folder, save, to_json, writing
 
 PICTURES = ("latency.png", "timeline.png", "step_time.png")
 
@@ -32,13 +33,14 @@ def run_command(
     """Simulate one experiment and write its results."""
     experiment = load_experiment(config, set_ or ())
     folder = out or Path("results") / f"{experiment.name}-{config_hash(experiment)}"
-    prepare_folder(folder)
-    result = _run(experiment, schedule_log)
-    save(result, folder)
-    for file_name in PICTURES:
-        (folder / file_name).unlink(missing_ok=True)
-    if plots:
-        _draw(result, folder)
+    with result_folder(folder):
+        result = _run(experiment, schedule_log)
+        save(result, folder)
+        with writing(folder):
+            for file_name in PICTURES:
+                (folder / file_name).unlink(missing_ok=True)
+        if plots:
+            _draw(result, folder)
     ours = result.summary["sim"]
     for text in ours["notes"]:
         note(text)
@@ -64,13 +66,11 @@ def _run(experiment: Experiment, schedule_log: Path | None) -> RunResult:
 def _draw(result: RunResult, folder: Path) -> None:
     from sim import plots  # matplotlib is slow to import and not always wanted
 
-    ours, name = result.summary["sim"], result.experiment.name
+    ours, title = result.summary["sim"], f"{result.experiment.name}: {describe_run(result.experiment)}"
     figures = (
-        plots.latency_figure(f"{name}: latency", result.requests, result.gaps, ours["metrics"], result.experiment.slo),
-        plots.timeline_figure(
-            f"{name}: timeline", result.requests, result.iterations, ours["kv_cache"]["usable_blocks"]
-        ),
-        plots.step_time_figure(f"{name}: where step time goes", ours["step_time"]),
+        plots.latency_figure(title, result.requests, result.gaps, ours["metrics"], result.experiment.slo),
+        plots.timeline_figure(title, result.requests, result.iterations, ours["kv_cache"]["usable_blocks"]),
+        plots.step_time_figure(f"{title}: where step time goes", ours["step_time"]),
     )
     with writing(folder):
         for file_name, figure in zip(PICTURES, figures, strict=True):

@@ -16,23 +16,24 @@ from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sim.cli.describe import describe
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
 from sim.errors import ServesimError
 from sim.specs import catalogue
 from sim.specs.experiment import Experiment
 from sim.study.narrate import narrate
-from sim.study.store import prepare_folder, to_json, writing
+from sim.study.store import result_folder, to_json, writing
 from sim.study.sweep import Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, sweep_table
 
+RATE = "workload.arrivals.rate"
 SHOWN = {
     "verdict": "queue",
     "slo_met": "SLO",
     "request_throughput": "req/s",
-    "output_throughput": "tok/s",
     "p99_ttft": "TTFT",
     "p99_tpot": "TPOT",
     "p99_e2e": "E2E",
-    "mean_running": "running",
+    "mean_running": "batch",
     "idle_slot_fraction": "idle",
     "kv_wasted_fraction": "waste",
 }
@@ -53,17 +54,20 @@ def sweep_command(
     """Run every combination of the varied values; runs already finished in the folder are not repeated."""
     axes = [parse_axis(text) for text in vary or ()]
     cells = plan_sweep(config, set_ or (), axes, out)
-    prepare_folder(out)
-    table = sweep_table(cells, _run_cells(cells, workers))
-    with writing(out):
-        table.to_csv(out / "sweep.csv", index=False)
-    picture = _draw(table, axes, cells[0].experiment, out)
+    with result_folder(out):
+        summaries = _run_cells(cells, workers)
+        table = sweep_table(cells, summaries)
+        with writing(out):
+            table.to_csv(out / "sweep.csv", index=False)
+        picture = _draw(table, axes, cells[0].experiment, out)
     if json_:
         print(to_json([_json_ready(row) for row in table.astype(object).to_dict("records")]))
     else:
         stdout.print(_terminal_table(table, axes))
+    for text in dict.fromkeys(text for summary in summaries.values() for text in summary["sim"]["notes"]):
+        note(text)
     series, x = _roles(axes)
-    if series and x and len(axes) == 2:
+    if series and x and len(axes) == 2 and x.key == RATE:
         note(narrate(table, series.key, x.key, cells[0].experiment.slo))
     note(f"table and runs are in {out}" + (f", the picture is {picture}" if picture else ""))
 
@@ -102,8 +106,9 @@ def _json_ready(row: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _roles(axes: list[Axis]) -> tuple[Axis | None, Axis | None]:
-    """Which axis makes the lines of the picture and which its horizontal axis: the last numeric one."""
+    """Which axis makes the lines of the picture and which its horizontal axis: the rate, else the last numeric one."""
     numeric = [axis for axis in axes if axis.is_numeric and len(axis.values) > 1]
+    numeric.sort(key=lambda axis: axis.key == RATE)
     x = numeric[-1] if numeric else None
     others = [axis for axis in axes if axis is not x]
     return (others[0] if others else None), x
@@ -120,8 +125,8 @@ def _draw(table: pd.DataFrame, axes: list[Axis], experiment: Experiment, out: Pa
     lines = [
         ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
     ]
-    label = "arrival rate (requests per second)" if x.key == "workload.arrivals.rate" else x.key
-    title = f"{experiment.name} (ringed: the queue is unstable)"
+    label = "arrival rate (requests per second)" if x.key == RATE else x.key
+    title = f"{experiment.name}: {describe(experiment)} (ringed: unstable queue)"
     figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, label, experiment.slo)
     with writing(out):
         plots.save(figure, out / "sweep.png")
@@ -136,7 +141,7 @@ def _line_name(axis: Axis, value: object) -> str:
 
 
 def _terminal_table(table: pd.DataFrame, axes: list[Axis]) -> Table:
-    title = "P99 latencies in seconds; running: on average; idle: of batch slots; waste: of KV memory held"
+    title = "P99 latencies in seconds; batch: mean running; idle: of batch slots; waste: of KV memory held"
     shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for axis in axes:
         shown.add_column(axis.key.rpartition(".")[2])
@@ -150,7 +155,7 @@ def _terminal_table(table: pd.DataFrame, axes: list[Axis]) -> Table:
 
 def _cell(column: str, value: object) -> str:
     if column == "slo_met":
-        return "met" if value else "missed"
+        return "yes" if value else "no"
     if isinstance(value, str):
         return value
     number = float(str(value))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sim.cli.options import JsonOption
-from sim.errors import CheckFailed
+from sim.errors import CheckFailed, InputError
 from sim.study.recordings import read_recording
 from sim.study.replay import Comparison, compare_with
 from sim.study.store import to_json
@@ -28,13 +28,21 @@ def schedule_command(
     json_: JsonOption = False,
 ) -> None:
     """Replay recorded schedules by call and compare every step; exit code 1 if one differs."""
-    comparisons = {str(path): compare_with(read_recording(path)) for path in files}
+    comparisons: dict[str, Comparison] = {}
+    refusals: dict[str, str] = {}
+    for path in files:
+        try:
+            comparisons[str(path)] = compare_with(read_recording(path))
+        except InputError as error:
+            refusals[str(path)] = str(error)
     if json_:
         print(to_json({path: asdict(comparison) for path, comparison in comparisons.items()}))
     else:
-        for path, comparison in comparisons.items():
-            print(f"{path}: {_verdict(comparison)}")
+        for name, comparison in comparisons.items():
+            print(f"{name}: {_verdict(comparison)}")
     differing = sum(comparison.difference is not None for comparison in comparisons.values())
+    if refusals:
+        raise InputError("; ".join(refusals.values()))
     if differing:
         raise CheckFailed(f"{differing} of {len(files)} recordings differ from our schedule")
 

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from sim.specs.base import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
+ASSUMED = "assumed"
+
 
 class Efficiency(Spec):
     """Shares of the datasheet peaks that real kernels reach, one a resource; the defaults are assumed, not measured."""
@@ -17,7 +19,7 @@ class Efficiency(Spec):
     attention_compute: Fraction = 0.50
     attention_memory: Fraction = 0.80
     link: Fraction = 0.60
-    source: str = "assumed"
+    source: str = ASSUMED
 
 
 class AcceleratorSpec(Spec):

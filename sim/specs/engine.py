@@ -38,7 +38,7 @@ class EngineSpec(Spec):
     max_num_active_seqs: PositiveInt | None = None
     max_num_batched_tokens: PositiveInt | None
     max_model_len: PositiveInt | None = None
-    block_size: PositiveInt
+    block_size: Annotated[int, Field(ge=1, le=65536)]
     num_gpu_blocks: PositiveInt | None = None
     has_null_block: bool
     gpu_memory_utilization: Fraction

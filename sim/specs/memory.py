@@ -122,6 +122,8 @@ def _fit_length(engine: EngineSpec, model: ModelSpec) -> tuple[EngineSpec, list[
                 f"max_model_len defaults to {length}, and reserved memory has {slots} slots of that size; "
                 "set it to the longest sequence you serve"
             )
+    if engine.kv_allocation == "paged" and engine.max_model_len is not None and engine.max_model_len > holds:
+        notes.append(f"max_model_len {engine.max_model_len} exceeds the KV memory: a request may have {holds} tokens")
     if engine.kv_allocation == "reserved" and engine.slot_blocks > engine.usable_blocks:
         raise InputError(
             f"engine.max_model_len: a reserved slot of {engine.max_model_len} tokens takes {engine.slot_blocks} blocks "

@@ -57,6 +57,9 @@ class JointLengths(Spec):
 
 
 def _lengths_kind(value: Any) -> str:
+    """Which of the two a mapping means; a distribution of one length, written where two belong, lacks its prompt."""
+    if isinstance(value, dict) and value.get("distribution") in ("fixed", "uniform", "geometric", "lognormal"):
+        return IndependentLengths.__name__
     if isinstance(value, JointLengths) or (isinstance(value, dict) and "distribution" in value):
         return JointLengths.__name__
     return IndependentLengths.__name__
@@ -86,7 +89,7 @@ class WorkloadSpec(Spec):
     lengths: Lengths | None = None
     trace: TraceSpec | None = None
     num_requests: Annotated[int, Field(ge=1, le=10**8)] | None = None
-    priorities: Annotated[dict[int, PositiveFloat], Field(min_length=1)] | None = None
+    priorities: Annotated[dict[int, Annotated[float, Field(gt=0, le=1e9)]], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one_way_to_get_requests(self) -> WorkloadSpec:

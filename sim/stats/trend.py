@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, theilslopes
 
-BINS, TRANSIENT_SHARE = 20, 0.2
+BINS = 20
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,11 @@ class Trend:
         return self.p_value < significance and self.slope > least_slope
 
 
-def level_trend(up: NDArray[np.float64], down: NDArray[np.float64], start: float, end: float) -> Trend | None:
-    """The trend of N(t) = #(up <= t) - #(down <= t) over [start, end]; both arrays sorted, seconds.
+def level_trend(up: NDArray[np.float64], down: NDArray[np.float64], begin: float, end: float) -> Trend:
+    """The trend of N(t) = #(up <= t) - #(down <= t) over [begin, end), begin < end; both arrays sorted, seconds.
 
-    Time averages over 20 equal bins, the first fifth of the span left out as start-up; Kendall's rank test of the bin
-    means against time, slope by Theil and Sen. None when the span is empty.
+    Time averages over 20 equal bins; Kendall's rank test of the bin means against time, slope by Theil and Sen.
     """
-    begin = start + TRANSIENT_SHARE * (end - start)
-    if not end > begin:
-        return None
     edges = np.linspace(begin, end, BINS + 1)
     area = _integral_of_count(up, edges) - _integral_of_count(down, edges)
     levels = np.diff(area) / np.diff(edges)

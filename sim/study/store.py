@@ -5,8 +5,10 @@ The manifest is written last: with it a folder is whole.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +26,32 @@ from sim.version import __version__
 PACKAGES = ("simpy", "numpy", "scipy", "pandas", "pydantic", "pyarrow")
 
 
-def prepare_folder(folder: Path) -> None:
-    """Create `folder` and prove that it can be written, before any time is spent on simulating."""
+@contextmanager
+def result_folder(folder: Path) -> Iterator[None]:
+    """Create `folder`, prove that it can be written, and keep other runs out of it until the end.
+
+    Meant to be entered before any time is spent on simulating. A folder left empty by an error is removed.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
+        (folder / ".probe").touch()
+        (folder / ".probe").unlink()
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _lock(handle: int, folder: Path) -> None:
+    """The system releases the lock with the handle, even if the process is killed."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{folder}: another run is writing here; wait for it or give --out another place") from None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.yaml_file import parse_yaml
 from sim.study.run import run
-from sim.study.store import finished_summary, prepare_folder, save
+from sim.study.store import finished_summary, result_folder, save
 
 Summary = dict[str, Any]
 
@@ -131,11 +131,9 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _run_cell(cell: Cell) -> Summary:
-    prepare_folder(cell.folder)
-    result = run(cell.experiment)
-    if result.summary["sim"]["interrupted"]:
-        raise KeyboardInterrupt
-    save(result, cell.folder)
+    with result_folder(cell.folder):
+        result = run(cell.experiment)
+        save(result, cell.folder)
     return result.summary
 
 
@@ -153,7 +151,14 @@ def _row(summary: Summary) -> dict[str, Any]:
         "kv_mean_used_fraction": kv["mean_used_fraction"],
         "kv_wasted_fraction": _sum_or_none(kv["reserved_waste_fraction"], kv["internal_waste_fraction"]),
         "preemptions": kv["preemptions"],
+        "step_time_bound": _largest(ours["step_time"]["share_by_resource"]),
+        "queue_blocked_by": _largest(batch["queue_blocked_by"]),
     }
+
+
+def _largest(shares: dict[str, float]) -> str | None:
+    """The name with the largest share."""
+    return max(shares, key=lambda name: shares[name], default=None)
 
 
 def _sum_or_none(*parts: float | None) -> float | None:

@@ -24,6 +24,8 @@ COLUMNS = [
     "verdict", "slo_met", "request_throughput", "output_throughput", "p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot",
     "p50_e2e", "p99_e2e", "mean_running", "idle_slot_fraction", "kv_mean_used_fraction", "kv_wasted_fraction",
     "preemptions",
+    "step_time_bound",
+    "queue_blocked_by",
 ]  # fmt: skip
 
 
@@ -85,9 +87,9 @@ def test_a_sweep_from_the_shell_writes_everything(tmp_path):
         assert row["output_throughput"] == pytest.approx(summary["output_throughput"])
         assert row["p99_ttft"] == pytest.approx(summary["sim"]["metrics"]["p99_ttft"])
         assert row["slo_met"] == summary["sim"]["slo"]["met"]
-    for words in ("preset", "rate", "static", "orca", "TTFT", "tok/s"):
+    for words in ("preset", "rate", "static", "orca", "TTFT", "waste"):
         assert words in done.out
-    assert "note: With p99_ttft <= 1 s, the highest rate carried is: static " in done.err
+    assert "note: With p99_ttft <= 1 s, the highest of the rates tried that holds is: static " in done.err
     assert "note: table and runs are in results/sweep, the picture is results/sweep/sweep.png" in done.err
 
 
@@ -140,7 +142,7 @@ def test_any_kind_of_value_can_be_a_line_of_the_picture(sweep, tmp_path, vary):
     done = sweep("--vary", vary, *RATES)
     assert done.code == 0, done.err
     assert len(pd.read_csv(tmp_path / "out" / "sweep.csv")) == 4
-    assert "highest rate carried is" in done.err
+    assert "highest of the rates tried that holds is" in done.err
 
 
 def test_values_are_shown_as_they_were_written(sweep):
