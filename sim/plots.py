@@ -98,7 +98,8 @@ def step_time_figure(title: str, step_time: dict[str, Any]) -> Figure:
     axes.set_xlim(0, max(left.values(), default=1.0) * 1.12)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel(f"share of busy time ({busy_s:,.1f} s in all)")
-    figure.legend(loc="outside lower center", ncols=len(RESOURCE_COLOURS), frameon=False)
+    if groups:
+        figure.legend(loc="outside lower center", ncols=len(RESOURCE_COLOURS), frameon=False)
     return figure
 
 

@@ -197,7 +197,7 @@ def test_the_bars_of_the_step_time_add_up_to_all(result):
 
 
 def test_the_resource_is_named():
-    labels = [text.get_text() for text in step_time(run()).axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in step_time(run()).legends[0].get_texts()]
     assert "limited by memory bandwidth" in labels
     assert "host overhead" in labels
 
