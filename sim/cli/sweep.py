@@ -126,7 +126,9 @@ def _draw(table: pd.DataFrame, axes: list[Axis], experiment: Experiment, out: Pa
         ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
     ]
     label = "arrival rate (requests per second)" if x.key == RATE else x.key
-    title = f"{experiment.name}: {describe(experiment)} (ringed: unstable queue)"
+    varied = {axis.key.partition(".")[0] for axis in axes} | {axis.key for axis in axes}
+    same = varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"})
+    title = f"{experiment.name}{': ' + describe(experiment) if same else ''} (ringed: unstable queue)"
     figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, label, experiment.slo)
     with writing(out):
         plots.save(figure, out / "sweep.png")
