@@ -64,12 +64,12 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
 def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: str = "experiment") -> Experiment:
     """The experiment that `data` (the content of an experiment file) describes; paths are relative to `folder`."""
     config = validate(ConfigFile, data)
-    model = _load_model(config.model, folder)
-    accelerator = _load_accelerator(config.accelerator, folder)
+    model = load_model(config.model, folder)
+    accelerator = load_accelerator(config.accelerator, folder)
     engine, notes = _complete_engine(config.engine, accelerator)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
-    _check_peak(model, accelerator, config)
+    _check_roofline(model, accelerator, config)
     return validate(
         Experiment,
         {
@@ -103,13 +103,22 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     target[leaf] = parse_yaml(text, f"--set '{override}'")
 
 
-def _load_model(reference: str | dict[str, Any], folder: Path) -> ModelSpec:
+def load_model(reference: str | dict[str, Any], folder: Path = Path()) -> ModelSpec:
+    """A model by catalogue name, by path (a Hugging Face config.json or a YAML of ours), or as a mapping."""
     if isinstance(reference, dict):
         return validate(ModelSpec, reference, "model")
     data, source = catalogue.entry_or_file("models", reference, "model", folder)
-    if "model_type" in data or "architectures" in data:
-        return model_from_hf(data, name=_model_name(reference), source=source)
+    if "model_type" in data or "architectures" in data or "hidden_size" not in data:
+        return model_from_hf(data, _model_name(reference), source, _quantization_beside(Path(source)))
     return _validate_file(ModelSpec, data, "model", source)
+
+
+def _quantization_beside(path: Path) -> dict[str, Any] | None:
+    """NVIDIA ModelOpt's file beside a config.json (or beside a renamed one), if there is one."""
+    for beside in (path.with_name("hf_quant_config.json"), path.with_suffix(".hf_quant.json")):
+        if beside.is_file():
+            return read_mapping(beside)
+    return None
 
 
 def _model_name(reference: str) -> str:
@@ -118,7 +127,8 @@ def _model_name(reference: str) -> str:
     return path.resolve().parent.name if path.stem == "config" else path.stem
 
 
-def _load_accelerator(reference: str | dict[str, Any], folder: Path) -> AcceleratorSpec:
+def load_accelerator(reference: str | dict[str, Any], folder: Path = Path()) -> AcceleratorSpec:
+    """An accelerator by catalogue name, by path to a YAML file, or as a mapping."""
     if isinstance(reference, dict):
         return validate(AcceleratorSpec, reference, "accelerator")
     data, source = catalogue.entry_or_file("accelerators", reference, "accelerator", folder)
@@ -206,10 +216,17 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
         )
 
 
-def _check_peak(model: ModelSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> None:
-    """The roofline needs a peak for the model's type."""
+def _check_roofline(model: ModelSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> None:
+    """The roofline needs an architecture it can time, and a peak for the model's type."""
+    if config.cost.kind != "roofline":
+        return
+    if model.beyond_the_roofline:
+        raise InputError(
+            f"cost.kind: roofline cannot time {model.beyond_the_roofline} yet, which {model.name} has; use a dense "
+            "model in 16 bit, or cost kind constant or affine"
+        )
     peaks = accelerator.peak_flop_per_s
-    if config.cost.kind == "roofline" and model.dtype not in peaks:
+    if model.dtype not in peaks:
         raise InputError(
             f"accelerator.peak_flop_per_s: {accelerator.name} has {', '.join(peaks) or 'nothing'}, but not "
             f"{model.dtype}, which {model.name} computes in; add that peak or choose another accelerator"

@@ -196,7 +196,7 @@ OUT_OF_RANGE = [
 
 UNKNOWN_NAMES = [
     ("model", {"model": "llama-3-8b"}, ["model", "'llama-3-8b'", "did you mean 'llama-3.1-8b'", "qwen3-32b"]),
-    ("accelerator", {"accelerator": "H100"}, ["accelerator", "'H100'", "did you mean 'h100-sxm'", "l40s"]),
+    ("accelerator", {"accelerator": "H100"}, ["accelerator", "'H100'", "did you mean 'h100-nvl'", "h100-sxm"]),
     ("accelerator_prefix", {"accelerator": "a100"}, ["accelerator", "'a100'", "did you mean 'a100"]),
     ("preset", {"engine.preset": "vllm"}, ["engine.preset", "'vllm'", "did you mean 'vllm-v1'", "orca", "static"]),
     ("process", {"workload.arrivals.process": "posson"}, ["workload.arrivals.process", "did you mean 'poisson'"]),
@@ -531,12 +531,13 @@ def test_numbers_in_yaml_mean_what_they_look_like(text, value):
         pytest.param({"tie_word_embeddings": "no"}, ["tie_word_embeddings", "'no'"], id="text_for_bool"),
         pytest.param({"model_type": "gpt2"}, ["model_type 'gpt2'", "llama"], id="architecture"),
         pytest.param({"model_type": "qwen"}, ["model_type 'qwen'", "did you mean 'qwen"], id="near_architecture"),
-        pytest.param({"architectures": ["X"], "model_type": GONE}, ["model_type", "llama"], id="no_architecture"),
-        pytest.param({"model_type": "mixtral", "num_local_experts": 8}, ["num_local_experts", "mixture"], id="moe"),
+        pytest.param({"architectures": ["X"], "model_type": GONE}, ["model_type", "config.json"], id="no_architecture"),
+        pytest.param({"model_type": "mixtral", "num_local_experts": 8}, ["num_experts_per_tok", "None"], id="moe"),
         pytest.param({"vision_config": {}}, ["vision_config", "vision"], id="vision"),
-        pytest.param({"text_config": {}}, ["text_config", "multimodal"], id="multimodal"),
-        pytest.param({"quantization_config": {"bits": 4}}, ["quantization_config", "quantised"], id="quantised"),
-        pytest.param({"sliding_window": 4096}, ["sliding_window 4096", "null"], id="sliding_window"),
+        pytest.param({"text_config": {"model_type": "gpt2"}}, ["model_type 'gpt2'"], id="nested_architecture"),
+        pytest.param({"quantization_config": {"bits": 4}}, ["quant_method", "fp8", "awq"], id="quantised"),
+        pytest.param({"layer_types": ["linear_attention"]}, ["layer_types", "linear-attention"], id="linear"),
+        pytest.param({"index_topk": 2048}, ["index_topk", "sparse attention"], id="sparse"),
     ],
 )
 def test_hugging_face_config_that_would_be_counted_wrong_is_refused(tmp_path, changes, fragments):
@@ -558,7 +559,7 @@ def test_hugging_face_config_is_read_however_it_is_indented(tmp_path, indent):
         ("accelerator", GPU | {"memory_bandwidth": 2e12}, ["accelerator.memory_bandwidth", "'memory_bytes'"]),
         ("accelerator", GPU | {"memory_bytes": -1}, ["accelerator.memory_bytes", "-1"]),
         ("accelerator", {"name": "x"}, ["accelerator.memory_bytes", "missing"]),
-        ("model", MODEL | {"layers": 32}, ["model.layers", "'num_hidden_layers'"]),
+        ("model", MODEL | {"hidden_layers": 32}, ["model.hidden_layers", "'num_hidden_layers'"]),
     ],
 )
 def test_bad_description_file_is_refused_like_a_section(tmp_path, field, content, fragments):

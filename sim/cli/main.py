@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sim.cli.catalog import catalog_command
 from sim.cli.run import run_command
 from sim.cli.sweep import sweep_command
 from sim.cli.validate import validate_app
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run_command)
+app.command("catalog")(catalog_command)
 app.command("sweep")(sweep_command)
 app.add_typer(validate_app, name="validate")
 

@@ -76,15 +76,14 @@ def activation_bytes(engine: EngineSpec, model: ModelSpec) -> int:
     """
     tp = engine.tensor_parallel_size
     tokens = engine.max_num_batched_tokens or engine.max_model_len or model.max_position_embeddings
-    per_token = (4 * model.hidden_size + 3 * model.intermediate_size // tp) * model.dtype_bytes
+    per_token = (4 * model.hidden_size + 3 * model.active_intermediate_size // tp) * model.dtype_bytes
     rows = min(engine.max_num_seqs, tokens)
     logits = rows * (model.vocab_size // tp) * (4 + model.dtype_bytes)
     return tokens * per_token + logits + RUNTIME_BYTES
 
 
 def _kv_bytes_per_token_per_gpu(model: ModelSpec, tp: int) -> int:
-    """KV heads are split over the GPUs, and repeated when there are fewer heads than GPUs."""
-    return model.kv_bytes_per_token // min(tp, model.num_key_value_heads)
+    return model.kv_bytes_per_token // model.kv_shards(tp)
 
 
 def _divides(tp: int, model: ModelSpec) -> bool:
@@ -161,7 +160,8 @@ def _remedies(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec
             remedies.append(f"set engine.tensor_parallel_size to {size}")
             break
     entries = [catalogue.entry("accelerators", name, "accelerator") for name in catalogue.names("accelerators")]
-    larger = [data for data in entries if _spare_bytes(engine, model, data["memory_bytes"]) > 0]
+    able = [data for data in entries if model.dtype in data["peak_flop_per_s"]]
+    larger = [data for data in able if _spare_bytes(engine, model, data["memory_bytes"]) > 0]
     if larger:
         least_gb = min(data["memory_bytes"] for data in larger) / GB
         remedies.append(f"use a GPU with at least {least_gb:.0f} GB ({', '.join(data['name'] for data in larger)})")

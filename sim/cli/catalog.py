@@ -1,0 +1,97 @@
+"""`servesim catalog`: what ships, or everything about one model or accelerator, also one of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from sim.cli.options import JsonOption, stdout
+from sim.config import load_accelerator, load_model
+from sim.errors import InputError, did_you_mean
+from sim.specs import catalogue
+from sim.specs.facts import accelerator_facts, model_facts
+from sim.specs.yaml_file import dump_yaml, read_mapping
+from sim.study.store import to_json
+
+GB = 1e9
+
+
+def catalog_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A name, or a path to a config.json or a YAML file; without one, everything is listed."),
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """List the models, accelerators and engine presets that ship, or show one with what follows from it."""
+    if name is not None:
+        facts = _facts(name)
+        print(to_json(facts) if json_ else dump_yaml(facts).rstrip())
+        return
+    models = [model_facts(load_model(entry)) for entry in catalogue.names("models")]
+    accelerators = [accelerator_facts(load_accelerator(entry)) for entry in catalogue.names("accelerators")]
+    engines = [
+        {"name": entry, "summary": catalogue.entry("engines", entry, "engine")["summary"]}
+        for entry in catalogue.names("engines")
+    ]
+    if json_:
+        print(to_json({"models": models, "accelerators": accelerators, "engines": engines}))
+        return
+    stdout.print(_models_table(models))
+    stdout.print(_accelerators_table(accelerators))
+    for engine in engines:
+        print(f"{engine['name']:10} {engine['summary']}")
+
+
+def _facts(name: str) -> dict[str, Any]:
+    if "/" in name or name.endswith((".json", ".yaml", ".yml")):
+        is_accelerator = "memory_bytes_per_s" in read_mapping(Path(name))
+        return accelerator_facts(load_accelerator(name)) if is_accelerator else model_facts(load_model(name))
+    if name in catalogue.names("accelerators"):
+        return accelerator_facts(load_accelerator(name))
+    if name in catalogue.names("models"):
+        return model_facts(load_model(name))
+    known = catalogue.names("models") + catalogue.names("accelerators")
+    raise InputError(f"'{name}' is neither a model nor an accelerator of the catalogue; {did_you_mean(name, known)}")
+
+
+def _models_table(models: list[dict[str, Any]]) -> Table:
+    table = Table(title="models", title_justify="left", box=SIMPLE_HEAD, header_style="bold")
+    table.add_column("name")
+    for column in ("parameters", "active", "weights", "KV per token", "timed"):
+        table.add_column(column, justify="right")
+    for facts in models:
+        total, active = facts["parameters"]["total"], facts["parameters"]["active"]
+        table.add_row(
+            facts["name"],
+            f"{total / GB:.2f} B",
+            f"{active / GB:.2f} B",
+            f"{facts['weight_bytes'] / GB:.1f} GB",
+            f"{facts['kv_bytes_per_token']:,} B",
+            "yes" if facts["timed_by_the_roofline"] else "not yet",
+        )
+    return table
+
+
+def _accelerators_table(accelerators: list[dict[str, Any]]) -> Table:
+    table = Table(title="accelerators", title_justify="left", box=SIMPLE_HEAD, header_style="bold")
+    table.add_column("name")
+    for column in ("memory", "bandwidth", "16-bit peak", "ridge", "link", "sheet", "efficiencies"):
+        table.add_column(column, justify="right")
+    for facts in accelerators:
+        dtype = "bfloat16" if "bfloat16" in facts["peak_flop_per_s"] else "float16"
+        table.add_row(
+            facts["name"],
+            f"{facts['memory_bytes'] / GB:.1f} GB",
+            f"{facts['memory_bytes_per_s'] / GB:,.0f} GB/s",
+            f"{facts['peak_flop_per_s'][dtype] / 1e12:,.0f} TFLOP/s",
+            f"{facts['ridge_flop_per_byte'][dtype]:.0f} FLOP/B",
+            f"{facts['link_bytes_per_s'] / GB:,.0f} GB/s",
+            facts["confidence"],
+            facts["efficiency"]["source"].partition(" ")[0],
+        )
+    return table

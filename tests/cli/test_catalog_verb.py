@@ -1,0 +1,71 @@
+"""`servesim catalog`, end to end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def catalog(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sim", "catalog", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_everything_that_ships_is_listed():
+    listed = json.loads(catalog("--json").stdout)
+    assert {"llama-3.1-8b", "deepseek-r1"} <= {entry["name"] for entry in listed["models"]}
+    assert {"a100-80gb-sxm", "h20"} <= {entry["name"] for entry in listed["accelerators"]}
+    assert {"static", "orca", "vllm-v1"} <= {entry["name"] for entry in listed["engines"]}
+
+
+def test_the_list_is_readable_too():
+    shown = catalog().stdout
+    assert "671.03 B" in shown
+    assert "37 FLOP/B" in shown
+    assert "continuous batching, paged memory" in shown
+
+
+def test_a_model_with_what_follows_from_it():
+    facts = json.loads(catalog("gpt-oss-120b", "--json").stdout)
+    assert facts["parameters"] == {"total": 116_789_232_960, "active": 5_710_628_160}
+    assert facts["weight_bytes"] == 65_168_968_320
+    assert facts["kv_bytes_per_token"] == 73_728
+    assert facts["kv_cache"]["layers_keeping_a_window"] == 18
+
+
+def test_an_accelerator_with_its_ridge_points():
+    facts = json.loads(catalog("h20", "--json").stdout)
+    assert facts["memory_bytes_per_s"] == 4e12
+    assert facts["ridge_flop_per_byte"]["bfloat16"] == pytest.approx(37)
+
+
+def test_files_of_the_users_own(tmp_path):
+    gpu = tmp_path / "mine.yaml"
+    gpu.write_text(
+        "name: mine\nmemory_bytes: 80_000_000_000\nmemory_bytes_per_s: 2e12\n"
+        "peak_flop_per_s: {bfloat16: 4e14}\nlink_bytes_per_s: 6e11\n"
+    )
+    assert json.loads(catalog(str(gpu), "--json").stdout)["ridge_flop_per_byte"]["bfloat16"] == 200
+    config = tmp_path / "my-model" / "config.json"
+    config.parent.mkdir()
+    config.write_text(
+        json.dumps(
+            {
+                "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                "intermediate_size": 128, "vocab_size": 1000, "max_position_embeddings": 512,
+            }
+        )
+    )  # fmt: skip
+    facts = json.loads(catalog(str(config), "--json").stdout)
+    assert facts["name"] == "my-model"
+    assert facts["kv_bytes_per_token"] == 2 * 2 * 64 * 2
+
+
+def test_an_unknown_name_gets_the_nearest():
+    answer = catalog("lama-3.1-8b")
+    assert answer.returncode == 2
+    assert "did you mean 'llama-3.1-8b'" in answer.stderr
+    assert "Traceback" not in answer.stderr
