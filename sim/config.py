@@ -54,11 +54,17 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     Raises InputError naming the field, its value, what is allowed and the remedy.
     """
     path = Path(path)
+    name_from_file = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.")
+    data = read_experiment(path, overrides)
+    return experiment_from(data, folder=path.parent, default_name=name_from_file or "experiment")
+
+
+def read_experiment(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The content of the experiment file at `path` with overrides applied, not yet validated."""
     data = read_mapping(path)
     for override in overrides:
         apply_override(data, override)
-    name_from_file = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.")
-    return experiment_from(data, folder=path.parent, default_name=name_from_file or "experiment")
+    return data
 
 
 def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: str = "experiment") -> Experiment:
@@ -66,7 +72,7 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
     config = validate(ConfigFile, data)
     model = load_model(config.model, folder)
     accelerator = load_accelerator(config.accelerator, folder)
-    engine, notes = _complete_engine(config.engine, accelerator)
+    engine, notes = complete_engine(config.engine, accelerator)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
     _check_roofline(model, accelerator, config)
@@ -143,7 +149,7 @@ def _validate_file(spec: type[SpecT], data: dict[str, Any], field: str, source: 
         raise InputError(f"{error} (in {source})") from None
 
 
-def _complete_engine(written: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
+def complete_engine(written: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
     """The preset's values, its defaults for this much memory, and on top what the user wrote."""
     given, names = _without_aliases(written)
     preset_name = given.get("preset", DEFAULT_PRESET)

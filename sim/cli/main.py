@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from sim.cli.catalog import catalog_command
+from sim.cli.estimate import estimate_command
 from sim.cli.run import run_command
 from sim.cli.sweep import sweep_command
+from sim.cli.trace import trace_command
 from sim.cli.validate import validate_app
 from sim.errors import ServesimError
 from sim.version import __version__
@@ -26,8 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run_command)
+app.command("estimate")(estimate_command)
 app.command("catalog")(catalog_command)
 app.command("sweep")(sweep_command)
+app.command("trace")(trace_command)
 app.add_typer(validate_app, name="validate")
 
 
