@@ -165,7 +165,8 @@ def speculative_tokens_per_round(acceptance: float, drafts: int) -> float:
 
 def distinct_experts(experts: int, per_token: int, tokens: float) -> float:
     """Expected experts of a layer that a batch touches, chosen uniformly: E·(1 - (1 - k/E)^tokens)."""
-    return experts * (1 - (1 - per_token / experts) ** tokens)
+    untouched = math.pow(1 - per_token / experts, tokens)
+    return experts * (1 - untouched)
 
 
 def tensor_parallel_bytes_per_token(layers: int, h: int, element_bytes: int, size: int) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -138,6 +139,21 @@ def sweep_figure(title: str, table: pd.DataFrame, series: str, x: str, x_label: 
     return figure
 
 
+def trace_figure(title: str, trace: pd.DataFrame) -> Figure:
+    """A recorded workload: its rate over time, its gaps against those of a Poisson process, its lengths.
+
+    `trace` has a row a request, in time order, with columns `arrival_s`, `prompt_tokens` and `output_tokens`.
+    """
+    figure = _figure(title, 11, 7.2)
+    panels = figure.subplot_mosaic([["rate"] * 3, ["gaps", "lengths", "joint"]])
+    arrivals = trace["arrival_s"].to_numpy(float)
+    _plot_rate(panels["rate"], arrivals)
+    _plot_gaps(panels["gaps"], np.diff(arrivals))
+    _plot_lengths(panels["lengths"], trace)
+    _plot_joint_lengths(panels["joint"], trace)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture; its kind follows from the suffix."""
     figure.savefig(path, dpi=130, facecolor="white")
@@ -212,6 +228,71 @@ def _plot_tokens(axes: Axes, iterations: pd.DataFrame, requests: pd.DataFrame, e
     axes.set_ylim(bottom=0)
     _legend(axes)
     axes.set_title("Throughput", loc="left", color=INK)
+
+
+def _plot_rate(axes: Axes, arrivals: NDArray[np.float64]) -> None:
+    """Requests per second by slices of time, few enough that a slice holds some ten requests."""
+    span_s = float(arrivals[-1] - arrivals[0]) or 1.0
+    counts, edges = np.histogram(
+        arrivals, max(1, min(SLICES, len(arrivals) // 10)), (arrivals[0], arrivals[0] + span_s)
+    )
+    width_s = edges[1] - edges[0]
+    axes.stairs(counts / width_s, edges, color=SERIES[0], fill=True, alpha=0.35)
+    axes.stairs(counts / width_s, edges, color=SERIES[0], label=f"in slices of {_seconds(width_s)}")
+    mean = (len(arrivals) - 1) / span_s
+    axes.axhline(mean, color=INK, linestyle="--", linewidth=1, label=f"mean {mean:.3g}")
+    axes.set_title("Arrival rate", loc="left", color=INK)
+    axes.set(xlabel="time (s)", ylabel="requests per second", xlim=(edges[0], edges[-1]))
+    axes.set_ylim(0, float(counts.max()) / width_s * 1.25)
+    axes.legend(loc="upper right", ncols=2, edgecolor="none", framealpha=0.85, borderpad=0.2)
+
+
+def _plot_gaps(axes: Axes, gaps_s: NDArray[np.float64]) -> None:
+    """What share of gaps is longer; gaps of 0 lower the left end of the curve."""
+    axes.set_title("Gaps between arrivals", loc="left", color=INK)
+    if not gaps_s.any():
+        axes.text(0.5, 0.5, "no time between arrivals", ha="center", transform=axes.transAxes, color=FAINT)
+        return
+    mean_s, least_share = gaps_s.mean(), 0.5 / len(gaps_s)
+    longer = 1 - np.arange(1, len(gaps_s) + 1) / len(gaps_s)
+    from_s = min(max(gaps_s[gaps_s > 0].min() / 2, mean_s / 1000), mean_s / 20)
+    ordered = np.concatenate(([from_s], np.sort(gaps_s)))
+    share = np.concatenate(([(gaps_s > from_s).mean()], np.where(longer > 0, longer, np.nan)))
+    axes.plot(
+        ordered[ordered >= from_s], share[ordered >= from_s], color=SERIES[0], drawstyle="steps-post", label="trace"
+    )
+    line_s = np.geomspace(from_s, mean_s * np.log(1 / least_share), 200)
+    axes.plot(line_s, np.exp(-line_s / mean_s), color=INK, linestyle="--", linewidth=1, label="Poisson of equal rate")
+    axes.set(xscale="log", yscale="log", xlabel="gap (s)", ylabel="share of gaps that are longer")
+    axes.set(xlim=(from_s, max(line_s[-1], gaps_s.max()) * 1.2), ylim=(least_share, 2))
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower left", edgecolor="none", framealpha=0.85, borderpad=0.2)
+
+
+def _plot_lengths(axes: Axes, trace: pd.DataFrame) -> None:
+    """What share of prompts and of outputs is at most as long."""
+    for column, colour in (("prompt_tokens", SERIES[1]), ("output_tokens", SERIES[0])):
+        ordered = np.sort(trace[column].to_numpy(float))
+        share = np.arange(len(ordered) + 1) / len(ordered)
+        label = f"{column.partition('_')[0]}, median {np.median(ordered):,.0f}"
+        axes.plot([ordered[0], *ordered], share, color=colour, drawstyle="steps-post", label=label)
+    axes.set_title("Lengths", loc="left", color=INK)
+    axes.set(xscale="log", xlabel="tokens", ylabel="share of requests at most as long", ylim=(0, 1.3))
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(alpha=0.25)
+    axes.legend(loc="upper left", edgecolor="none", borderpad=0.2)
+
+
+def _plot_joint_lengths(axes: Axes, trace: pd.DataFrame) -> None:
+    """How many requests have which pair of lengths, in cells of equal ratio."""
+    prompts, outputs = trace["prompt_tokens"].to_numpy(float), trace["output_tokens"].to_numpy(float)
+    across, up = (np.geomspace(tokens.min() / 1.2, tokens.max() * 1.2, 31) for tokens in (prompts, outputs))
+    counts, _, _ = np.histogram2d(outputs, prompts, bins=(up, across))
+    cells = axes.pcolormesh(across, up, np.where(counts > 0, counts, np.nan), norm=LogNorm(1), cmap="viridis_r")
+    axes.figure.colorbar(cells, ax=axes, label="requests")
+    axes.set_title("Pairs of lengths", loc="left", color=INK)
+    axes.set(xscale="log", yscale="log", xlabel="prompt tokens", ylabel="output tokens")
 
 
 def _sweep_line(axes: Axes, part: pd.DataFrame, x: str, column: str, name: str, colour: str) -> None:

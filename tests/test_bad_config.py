@@ -109,12 +109,21 @@ def trace(**values):
     return {**NO_GENERATOR, "workload.trace": values}
 
 
+def piecewise(*rates):
+    return arrivals(process="piecewise", rates=[{"until_s": until_s, "rate": rate} for until_s, rate in rates])
+
+
+def diurnal(**changes):
+    return arrivals(**({"process": "diurnal", "mean_rate": 4.0, "amplitude": 0.5, "period_s": 86400} | changes))
+
+
 UNKNOWN_KEYS = [
     ("top", {"modle": "x"}, ["modle", "'model'"]),
     ("section", {"engin": {}}, ["engin", "'engine'"]),
     ("engine", {"engine.max_num_seq": 8}, ["engine.max_num_seq", "'max_num_seqs'"]),
     ("workload", {"workload.arrival": {}}, ["workload.arrival", "'arrivals'"]),
     ("arrivals", {"workload.arrivals.rte": 1}, ["workload.arrivals.rte", "'rate'"]),
+    ("piece", arrivals(process="piecewise", rates=[{"until": 3}]), ["workload.arrivals.rates.0", "until_s"]),
     ("lengths", {"workload.lengths.promt": {}}, ["workload.lengths.promt", "'prompt'"]),
     ("distribution", {"workload.lengths.prompt.valu": 3}, ["workload.lengths.prompt.valu", "'value'"]),
     ("other_kinds_key", {"workload.lengths.output.cv": 1.0}, ["workload.lengths.output.cv", "mean"]),
@@ -140,6 +149,8 @@ WRONG_TYPES = [
     ("bool_for_rate", {"workload.arrivals.rate": True}, ["workload.arrivals.rate", "True", "must be"]),
     ("number_for_bool", {"engine.enable_chunked_prefill": 1}, ["engine.enable_chunked_prefill", "1", "must be"]),
     ("fraction_for_count", {"workload.num_requests": 1.5}, ["workload.num_requests", "1.5", "must be"]),
+    ("number_for_pieces", arrivals(process="piecewise", rates=3), ["workload.arrivals.rates", "3", "must be a list"]),
+    ("number_for_piece", arrivals(process="piecewise", rates=[3]), ["workload.arrivals.rates.0", "3", "must be"]),
     ("null_rate", {"workload.arrivals.rate": None}, ["workload.arrivals.rate", "None", "must be"]),
     ("null_section", {"workload": None}, ["workload", "None", "must be"]),
     ("null_model", {"model": None}, ["model:", "None", "must be"]),
@@ -159,6 +170,17 @@ OUT_OF_RANGE = [
     ("rate_infinite", {"workload.arrivals.rate": math.inf}, ["workload.arrivals.rate", "inf", "finite"]),
     ("rate_overflows", {"workload.arrivals.rate": 1e-320}, ["workload.arrivals.rate", "raise it"]),
     ("rate_below_clock", {"workload.arrivals.rate": 1e-300}, ["workload.arrivals.rate", "raise it"]),
+    ("no_pieces", piecewise(), ["workload.arrivals: ", "rates is empty", "at least one"]),
+    ("pieces_backwards", piecewise((60, 2), (60, 8)), ["workload.arrivals: ", "until_s 60 follows 60", "order"]),
+    ("piece_until_zero", piecewise((0, 2)), ["workload.arrivals.rates.0.until_s", "got 0", "greater than 0"]),
+    ("piece_negative", piecewise((60, 2), (120, -1)), ["workload.arrivals.rates.1.rate", "-1", "0"]),
+    ("pieces_end_silent", piecewise((60, 2), (120, 0)), ["workload.arrivals: ", "last rate is 0", "above 0"]),
+    ("pieces_below_clock", piecewise((60, 1e-300)), ["workload.arrivals: ", "raise the rate"]),
+    ("diurnal_mean", diurnal(mean_rate=0), ["workload.arrivals.mean_rate", "got 0", "greater than 0"]),
+    ("amplitude_one", diurnal(amplitude=1.0), ["workload.arrivals.amplitude", "1.0", "less than 1"]),
+    ("amplitude_negative", diurnal(amplitude=-0.1), ["workload.arrivals.amplitude", "-0.1", "0"]),
+    ("period_zero", diurnal(period_s=0), ["workload.arrivals.period_s", "got 0", "greater than 0"]),
+    ("diurnal_below_clock", diurnal(mean_rate=1e-300), ["workload.arrivals: ", "raise the rate"]),
     ("cv_zero", arrivals(process="gamma", rate=1.0, cv=0), ["workload.arrivals.cv", "got 0", "0.001"]),
     ("cv_nan", arrivals(process="gamma", rate=1.0, cv=math.nan), ["workload.arrivals.cv", "nan", "finite"]),
     ("cv_huge", arrivals(process="gamma", rate=1.0, cv=1e200), ["workload.arrivals.cv", "1e+200"]),
@@ -191,6 +213,7 @@ OUT_OF_RANGE = [
     ("costs_nothing", cost(kind="affine", per_step_s=0.0), ["cost", "0"]),
     ("efficiency", {"accelerator": GPU | {"efficiency": {"link": 1.5}}}, ["accelerator.efficiency.link", "1.5", "1"]),
     ("peak_negative", {"accelerator": GPU | {"peak_flop_per_s": {"bfloat16": -1.0}}}, ["peak_flop_per_s", "-1.0", "0"]),
+    ("jitter", trace(path="t.csv", format="csv", jitter_s=-1.0), ["workload.trace.jitter_s", "-1.0", "0"]),
     ("time_scale", trace(path="t.csv", format="csv", time_scale=0.0), ["workload.trace.time_scale", "0.0", "0"]),
 ]
 

@@ -23,7 +23,7 @@ def figures(model="qwen2.5-32b", accelerator="h20", prompt=1024, output=1024, en
 
 
 def test_qwen_32b_on_the_148_tflops_card():
-    """S28 to S37: 65 TFLOPs of prefill take 0.44 s; decoding alone is bound by bandwidth, far below the compute roof."""
+    """S28 to S37: 65 TFLOPs of prefill take 0.44 s; decoding alone is bound by bandwidth, far below the roof."""
     found = figures()
     assert found["prefill_flops"] == pytest.approx(64_596_979_220_480 + 1_557_135_360, rel=1e-4)
     assert found["ttft_s"] == pytest.approx(0.4365, rel=1e-3)

@@ -248,3 +248,39 @@ def test_a_run_interrupted_before_its_first_step_is_drawn(draw):
     summary["sim"]["step_time"] = {"seconds_by_group": {}, "share_by_resource": {}}
     tables = {name: getattr(result, name).iloc[:0] for name in ("requests", "iterations", "gaps")}
     assert is_drawn(draw(replace(result, summary=summary, **tables)))
+
+
+# ---- traces ----------------------------------------------------------------------------------------------------------
+
+
+def poisson_trace(count: int = 4000, rate: float = 5.0) -> pd.DataFrame:
+    random = np.random.default_rng(3)
+    times = np.cumsum(random.exponential(1 / rate, count))
+    lengths = {key: random.integers(1, 2000, count) for key in ("prompt_tokens", "output_tokens")}
+    return pd.DataFrame({"arrival_s": times, **lengths})
+
+
+def test_the_trace_picture_has_four_named_panels():
+    figure = plots.trace_figure("a title", poisson_trace())
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+    assert titles == ["Arrival rate", "Gaps between arrivals", "Lengths", "Pairs of lengths"]
+    assert is_drawn(figure)
+
+
+def test_the_gaps_of_a_poisson_trace_lie_on_the_poisson_line():
+    gaps_axes = plots.trace_figure("a title", poisson_trace()).axes[1]
+    trace, poisson = line(gaps_axes, "trace"), line(gaps_axes, "Poisson of equal rate")
+    share = np.interp(trace.get_xdata(), poisson.get_xdata(), poisson.get_ydata())
+    upper = trace.get_ydata() > 0.05
+    assert trace.get_ydata()[upper] == pytest.approx(share[upper], abs=0.03)
+
+
+def test_gaps_of_zero_lower_the_left_end_of_the_curve():
+    heaps = poisson_trace(400).assign(arrival_s=np.arange(400) // 10 * 3.0)
+    trace = line(plots.trace_figure("a title", heaps).axes[1], "trace")
+    assert trace.get_ydata()[0] == pytest.approx(39 / 399)
+
+
+def test_the_area_under_the_rate_is_the_number_of_requests():
+    stairs = plots.trace_figure("a title", poisson_trace()).axes[0].patches[0].get_data()
+    assert (stairs.values * np.diff(stairs.edges)).sum() == pytest.approx(4000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.specs.experiment import Experiment
+from sim.specs.workload import AllAtOnce, DiurnalArrivals, PiecewiseArrivals, WorkloadSpec
 
 
 def describe(experiment: Experiment) -> str:
@@ -14,6 +15,19 @@ def describe(experiment: Experiment) -> str:
 
 def describe_run(experiment: Experiment) -> str:
     """`llama-3.1-8b on h100-sxm, vllm-v1, 6 requests/s`"""
-    rate = experiment.workload.offered_rate
-    traffic = "trace" if experiment.workload.trace else "all at once" if rate is None else f"{rate:g} requests/s"
-    return f"{describe(experiment)}, {experiment.engine.preset}, {traffic}"
+    return f"{describe(experiment)}, {experiment.engine.preset}, {_traffic(experiment.workload)}"
+
+
+def _traffic(workload: WorkloadSpec) -> str:
+    match workload.arrivals:
+        case None:
+            return "trace"
+        case AllAtOnce():
+            return "all at once"
+        case PiecewiseArrivals(rates=rates):
+            low, high = (pick(segment.rate for segment in rates) for pick in (min, max))
+            return f"{low:g} to {high:g} requests/s"
+        case DiurnalArrivals(mean_rate=mean, amplitude=amplitude):
+            return f"{mean:g} ± {mean * amplitude:g} requests/s"
+        case steady:
+            return f"{steady.rate:g} requests/s"

@@ -19,6 +19,7 @@ _REQUIREMENTS = {
     "model_attributes_type": "must be a mapping of names to values",
     "dict_type": "must be a mapping of names to values",
     "string_type": "must be text",
+    "list_type": "must be a list",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
@@ -85,6 +86,8 @@ def _walk(spec: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[str], 
             parts.append(str(part))
         elif members:
             candidates = members
+        elif isinstance(part, int):
+            parts.append(str(part))
         elif part not in _UNION_LABELS:
             candidates = []
             parts.append(str(part))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from sim.specs.base import CoefficientOfVariation, PositiveFloat, Spec
+from sim.specs.base import CoefficientOfVariation, NonNegativeFloat, PositiveFloat, Seconds, SecondsOrZero, Spec
 from sim.specs.distributions import LengthDistribution
 
 
@@ -38,8 +39,43 @@ class AllAtOnce(Spec):
     process: Literal["all_at_once"]
 
 
+class RateSegment(Spec):
+    """`rate` requests per second up to the time `until_s`."""
+
+    until_s: Seconds
+    rate: NonNegativeFloat
+
+
+class PiecewiseArrivals(Spec):
+    """Poisson with a rate that is constant by segments; the last segment's rate goes on beyond its end."""
+
+    process: Literal["piecewise"]
+    rates: list[RateSegment]
+
+    @model_validator(mode="after")
+    def _a_rate_at_every_time(self) -> PiecewiseArrivals:
+        if not self.rates:
+            raise ValueError("rates is empty; give at least one {until_s, rate}")
+        for before, after in pairwise(self.rates):
+            if after.until_s <= before.until_s:
+                raise ValueError(f"until_s {after.until_s:g} follows {before.until_s:g}; order the rates by time")
+        if self.rates[-1].rate == 0:
+            raise ValueError("the last rate is 0, after which nothing would ever arrive; end with a rate above 0")
+        return self
+
+
+class DiurnalArrivals(Spec):
+    """Poisson with the rate mean_rate * (1 + amplitude * sin(2 pi t / period_s)), requests per second."""
+
+    process: Literal["diurnal"]
+    mean_rate: PositiveFloat
+    amplitude: Annotated[float, Field(ge=0, lt=1)]
+    period_s: Seconds
+
+
 Arrivals = Annotated[
-    PoissonArrivals | GammaArrivals | DeterministicArrivals | AllAtOnce, Field(discriminator="process")
+    PoissonArrivals | GammaArrivals | DeterministicArrivals | AllAtOnce | PiecewiseArrivals | DiurnalArrivals,
+    Field(discriminator="process"),
 ]
 
 
@@ -72,11 +108,16 @@ Lengths = Annotated[
 
 
 class TraceSpec(Spec):
-    """A recorded workload. `time_scale` multiplies the gaps between arrivals: 0.5 is twice the rate."""
+    """A recorded workload. `time_scale` multiplies the gaps between arrivals: 0.5 is twice the rate.
+
+    `jitter_s` spreads arrivals that were recorded in coarse ticks: each gets an independent uniform delay from 0 to
+    that many seconds of the recording, before `time_scale`.
+    """
 
     path: str
-    format: Literal["azure", "csv"]
+    format: Literal["azure", "bailian", "burstgpt", "csv", "jsonl", "mooncake"]
     time_scale: PositiveFloat = 1.0
+    jitter_s: SecondsOrZero = 0.0
 
 
 class WorkloadSpec(Spec):
@@ -105,5 +146,5 @@ class WorkloadSpec(Spec):
 
     @property
     def offered_rate(self) -> float | None:
-        """Requests per second that the arrival process offers; None where no rate is written (flood, trace)."""
+        """Requests per second that the arrival process offers; None where no one rate is (flood, trace, varying)."""
         return getattr(self.arrivals, "rate", None)

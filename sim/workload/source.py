@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sim.errors import InputError
@@ -13,6 +14,7 @@ from sim.specs.cost import PerRequestCost
 from sim.specs.engine import EngineSpec
 from sim.specs.experiment import Experiment
 from sim.specs.request import Request
+from sim.specs.workload import DiurnalArrivals, PiecewiseArrivals
 from sim.streams import stream
 from sim.workload.arrivals import draw_arrivals
 from sim.workload.lengths import draw_durations, draw_lengths
@@ -49,6 +51,8 @@ def build_workload(experiment: Experiment) -> Workload:
     last_s = workload.arrival_s[-1]
     if not np.spacing(last_s) < CLOCK_RESOLUTION_S:
         knob = "trace.time_scale: lower it" if experiment.workload.trace else "arrivals.rate: raise it"
+        if isinstance(experiment.workload.arrivals, (PiecewiseArrivals, DiurnalArrivals)):
+            knob = "arrivals: raise the rate"
         raise InputError(f"workload.{knob}; arrivals up to {last_s:.3g} s are too far out for a clock of microseconds")
     return workload
 
@@ -75,36 +79,45 @@ def _generated(experiment: Experiment) -> Workload:
 def _from_trace(experiment: Experiment) -> Workload:
     spec = experiment.workload
     assert spec.trace is not None
-    trace = read_trace(spec.trace)
-    if spec.num_requests is not None:
-        if spec.num_requests > len(trace):
-            raise InputError(
-                f"workload.num_requests: got {spec.num_requests}, but {spec.trace.path} holds {len(trace)}; "
-                "lower it or drop the line to use the whole trace"
-            )
-        trace = trace.iloc[: spec.num_requests]
-    prompts, outputs = trace["prompt_tokens"].to_numpy(), trace["output_tokens"].to_numpy()
-    outputs, cut = _fit_trace_lengths(prompts, outputs, experiment.engine, spec.trace.path)
-    note = f"{cut} of {len(trace)} outputs were cut where prompt plus output reached max_model_len, as an engine does"
+    trace = read_trace(spec.trace, experiment.seed)
+    rows = _head(trace.table, spec.num_requests, spec.trace.path)
+    outputs, cut = _fit_trace_lengths(rows, experiment.engine, spec.trace.path)
+    notes = [*trace.notes]
+    if trace.block_tokens is not None:
+        notes.append(
+            "the trace tells which prompts share a prefix; prefix caching is not modelled, so that is not used"
+        )
+    if cut:
+        notes.append(f"{cut} of {len(rows)} outputs were cut where prompt plus output reached max_model_len")
     return Workload(
-        arrival_s=trace["arrival_s"].to_numpy(),
-        prompt_tokens=prompts,
+        arrival_s=rows["arrival_s"].to_numpy(),
+        prompt_tokens=rows["prompt_tokens"].to_numpy(),
         output_tokens=outputs,
-        priority=trace["priority"].to_numpy(),
-        service_s=_services(experiment, len(trace)),
-        notes=(note,) if cut else (),
+        priority=rows["priority"].to_numpy(),
+        service_s=_services(experiment, len(rows)),
+        notes=tuple(notes),
     )
 
 
-def _fit_trace_lengths(
-    prompts: NDArray[np.int64], outputs: NDArray[np.int64], engine: EngineSpec, path: str
-) -> tuple[NDArray[np.int64], int]:
+def _head(rows: pd.DataFrame, count: int | None, path: str) -> pd.DataFrame:
+    """The first `count` rows, all if None."""
+    if count is not None and count > len(rows):
+        raise InputError(
+            f"workload.num_requests: got {count}, but {path} holds {len(rows)}; "
+            "lower it or drop the line to use the whole trace"
+        )
+    return rows.iloc[:count]
+
+
+def _fit_trace_lengths(rows: pd.DataFrame, engine: EngineSpec, path: str) -> tuple[NDArray[np.int64], int]:
     """Outputs cut at the model length, and how many were; a prompt or sequence that cannot be served is refused."""
+    prompts, outputs = rows["prompt_tokens"].to_numpy(), rows["output_tokens"].to_numpy()
     length, holds = engine.resolved_max_model_len, engine.usable_blocks * engine.block_size
     too_long = np.flatnonzero(prompts >= length)
     if len(too_long):
+        row = too_long[0]
         raise InputError(
-            f"{path}, line {too_long[0] + 2}: a prompt of {prompts[too_long[0]]} tokens leaves no room for output "
+            f"{path}, line {rows.index[row]}: a prompt of {prompts[row]} tokens leaves no room for output "
             f"below engine.max_model_len {length}; raise max_model_len above {prompts.max()} or remove such rows"
         )
     fitted = np.minimum(outputs, length - prompts)
@@ -112,8 +125,8 @@ def _fit_trace_lengths(
     if len(too_big):
         row = too_big[0]
         raise InputError(
-            f"{path}, line {row + 2}: {prompts[row]} prompt and {fitted[row]} output tokens exceed all KV memory "
-            f"({holds} tokens); raise engine.num_gpu_blocks or gpu_memory_utilization, or remove such rows"
+            f"{path}, line {rows.index[row]}: {prompts[row]} prompt and {fitted[row]} output tokens exceed all "
+            f"KV memory ({holds} tokens); raise engine.num_gpu_blocks or gpu_memory_utilization, or remove such rows"
         )
     return fitted, int((fitted < outputs).sum())
 

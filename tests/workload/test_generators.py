@@ -51,6 +51,53 @@ def test_all_at_once_is_a_flood_at_zero():
     assert workload(3, {"process": "all_at_once"}).arrival_s.tolist() == [0, 0, 0]
 
 
+PIECES = [{"until_s": 100, "rate": 2}, {"until_s": 150, "rate": 0}, {"until_s": 400, "rate": 16}]
+DAY = {"process": "diurnal", "mean_rate": 8, "amplitude": 0.9, "period_s": 100}
+
+
+def within_poisson_bounds(count, mean):
+    """Whether a count lies where a Poisson variable of this mean lies with probability 0.9999."""
+    low, high = stats.poisson.interval(0.9999, mean)
+    return low <= count <= high
+
+
+def test_piecewise_arrivals_have_the_rate_of_each_segment_and_the_last_beyond():
+    times = workload(arrivals={"process": "piecewise", "rates": PIECES}).arrival_s
+    counts = np.histogram(times, [0, 100, 150, 400, 1000])[0]
+    assert counts[1] == 0
+    expected = (200, 0, 250 * 16, 600 * 16)
+    assert all(within_poisson_bounds(*pair) for pair in zip(counts, expected, strict=True))
+    assert len(times) == 20_000
+    assert np.all(np.diff(times) >= 0)
+
+
+def test_one_piece_is_poisson():
+    pieces = workload(arrivals={"process": "piecewise", "rates": [{"until_s": 60, "rate": 8}]})
+    assert pieces.arrival_s == pytest.approx(workload().arrival_s)
+
+
+def test_diurnal_arrivals_have_the_expected_count_in_each_part_of_the_period():
+    """Over a quarter from t the rate 8 (1 + 0.9 sin) integrates to 200 + 8 * 0.9 * 100 / (2 pi) * (cos a - cos b)."""
+    times = workload(arrivals=DAY).arrival_s
+    periods = int(times[-1] // DAY["period_s"])
+    phase = times[times < periods * 100] % 100
+    edges = np.array([0, 25, 50, 75, 100])
+    swing = 8 * 0.9 * 100 / (2 * np.pi) * -np.diff(np.cos(2 * np.pi * edges / 100))
+    for count, mean in zip(np.histogram(phase, edges)[0], periods * (200 + swing), strict=True):
+        assert within_poisson_bounds(count, mean)
+    assert np.all(np.diff(times) >= 0)
+
+
+def test_diurnal_arrivals_rescaled_by_their_integral_are_poisson():
+    times = workload(arrivals=DAY).arrival_s
+    expected = 8 * times + 8 * 0.9 * 100 / (2 * np.pi) * (1 - np.cos(2 * np.pi * times / 100))
+    assert stats.kstest(np.diff(expected, prepend=0), "expon").pvalue > 0.01
+
+
+def test_diurnal_arrivals_without_amplitude_are_poisson():
+    assert workload(arrivals=DAY | {"amplitude": 0}).arrival_s == pytest.approx(workload().arrival_s)
+
+
 def test_lengths_follow_their_distributions():
     drawn = workload(
         prompt={"distribution": "uniform", "low": 3, "high": 6}, output={"distribution": "geometric", "mean": 50}

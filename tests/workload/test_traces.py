@@ -6,56 +6,14 @@ import gzip
 
 import numpy as np
 import pytest
+from trace_helpers import all_in, read, refusal, workload, write
 
-from sim.config import experiment_from
 from sim.errors import InputError
-from sim.specs.workload import TraceSpec
-from sim.workload.source import build_workload
-from sim.workload.traces import read_trace
 
 CSV = "arrival_s,prompt_tokens,output_tokens\n"
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 THREE = CSV + "0,10,5\n1.5,20,6\n2,30,7\n"
 NOON = "2023-11-16 12:00:00"
-
-
-def write(folder, name, content):
-    path = folder / name
-    data = content if isinstance(content, bytes) else content.encode()
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") and isinstance(content, str) else data)
-    return path
-
-
-def read(path, **spec):
-    return read_trace(TraceSpec(path=str(path), **({"format": "csv"} | spec)))
-
-
-def refusal(path, **spec):
-    """The one-line message that refuses the trace; it names the file."""
-    with pytest.raises(InputError) as caught:
-        read(path, **spec)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    return message
-
-
-def all_in(message, fragments):
-    missing = [fragment for fragment in fragments if fragment not in message]
-    assert not missing, f"{missing} not in: {message}"
-
-
-def workload(path, num_requests=None, engine=None, **trace):
-    section = {"trace": {"path": str(path), "format": "csv"} | trace}
-    if num_requests is not None:
-        section["num_requests"] = num_requests
-    config = {
-        "model": "llama-3.1-8b",
-        "accelerator": "a100-80gb-sxm",
-        "engine": {"max_model_len": 8192} | (engine or {}),
-        "workload": section,
-    }
-    return build_workload(experiment_from(config))
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])

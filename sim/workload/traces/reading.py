@@ -1,4 +1,7 @@
-"""What the CSV readers share: opening a file, checking columns, turning text into numbers, naming the bad line."""
+"""What the readers share: opening a CSV, checking columns, turning text into numbers, naming the bad line.
+
+Cells are text, and their index is the line in the file, for CSV and JSON lines alike.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ import pandas as pd
 
 from sim.errors import InputError
 
-HEADER_LINES = 1
+FIRST_ROW_LINE = 2
 LARGEST_EXACT = 2**53
+LONGEST_SHOWN = 60
+UNREADABLE = (OSError, UnicodeDecodeError, EOFError, zlib.error)
 
 
 def read_columns(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
@@ -23,21 +28,25 @@ def read_columns(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
         raise InputError(f"{path}: is empty; give a CSV with columns {', '.join(required)}") from None
     except pd.errors.ParserWarning:
         raise InputError(f"{path}, line 2: has more cells than the header has columns; correct the line") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, EOFError, zlib.error) as error:
+    except (*UNREADABLE, pd.errors.ParserError) as error:
         raise InputError(f"{path}: cannot be read as CSV ({str(error).strip()}); give a plain or gzipped CSV") from None
     missing = [column for column in required if column not in cells.columns]
     if missing:
         found, needed = ", ".join(cells.columns), ", ".join(required)
         raise InputError(f"{path}, line 1: this CSV has no column {missing[0]}; found {found}, need {needed}")
-    return cells.loc[: _last_filled_row(cells)]
+    cells.index = pd.RangeIndex(FIRST_ROW_LINE, FIRST_ROW_LINE + len(cells))
+    return cells.iloc[: _filled_rows(cells)]
 
 
 def token_counts(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[int]:
     """A column of whole numbers >= 1; anything else is refused with its line."""
+    return counts(cells, column, path, least=1)
+
+
+def counts(cells: pd.DataFrame, column: str, path: Path, least: int = 0) -> pd.Series[int]:
+    """A column of whole numbers >= `least`; anything else is refused with its line."""
     values = whole_numbers(cells, column, path)
-    bad = values < 1
-    if bad.any():
-        _refuse(cells, column, bad, path, ">= 1")
+    refuse_where(values < least, cells, column, path, f">= {least}")
     return values
 
 
@@ -45,23 +54,40 @@ def whole_numbers(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[int
     """A column of whole numbers; anything else is refused with its line."""
     values = numbers(cells, column, path)
     bad = (values.mod(1) != 0) | (values.abs() > LARGEST_EXACT)
-    if bad.any():
-        _refuse(cells, column, bad, path, "a whole number below 2^53")
+    refuse_where(bad, cells, column, path, "a whole number below 2^53")
     return values.astype(np.int64)
 
 
 def numbers(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[float]:
     """A column of finite numbers; anything else is refused with its line."""
     values = pd.to_numeric(cells[column], errors="coerce").astype(float)
-    bad = ~values.abs().lt(np.inf)
-    if bad.any():
-        _refuse(cells, column, bad, path, "a number")
+    refuse_where(~values.abs().lt(np.inf), cells, column, path, "a number")
     return values
 
 
+def seconds_from_first(cells: pd.DataFrame, column: str, path: Path, units_per_s: int = 1) -> pd.Series[float]:
+    """A column of times >= 0, of which `units_per_s` make a second, as seconds after the first row."""
+    stamps = numbers(cells, column, path)
+    refuse_where(stamps < 0, cells, column, path, ">= 0")
+    if stamps.empty:
+        return stamps
+    since_first: pd.Series[float] = stamps - stamps.iloc[0]
+    return since_first / units_per_s
+
+
 def first_bad_line(bad: pd.Series[bool]) -> int:
-    """The file line of the first row marked bad, counting the header."""
-    return int(np.argmax(bad.to_numpy())) + 1 + HEADER_LINES
+    """The file line of the first row marked bad."""
+    return int(bad.index[bad.to_numpy()][0])
+
+
+def refuse_where(bad: pd.Series[bool], cells: pd.DataFrame, column: str, path: Path, needed: str) -> None:
+    """Raise InputError for the first row marked bad, if any: its line, the value and what it must be."""
+    if not bad.any():
+        return
+    line = first_bad_line(bad)
+    value = str(cells[column].loc[line])
+    shown = value if len(value) <= LONGEST_SHOWN else f"{value[: LONGEST_SHOWN - 3]}..."
+    raise InputError(f"{path}, line {line}: {column} is '{shown}', must be {needed}; correct or remove the row")
 
 
 def _read_cells(path: Path) -> pd.DataFrame:
@@ -78,13 +104,7 @@ def _read_cells(path: Path) -> pd.DataFrame:
         )
 
 
-def _refuse(cells: pd.DataFrame, column: str, bad: pd.Series[bool], path: Path, needed: str) -> None:
-    line = first_bad_line(bad)
-    value = cells[column].iloc[line - 1 - HEADER_LINES]
-    raise InputError(f"{path}, line {line}: {column} is '{value}', must be {needed}; correct or remove the row")
-
-
-def _last_filled_row(cells: pd.DataFrame) -> int:
+def _filled_rows(cells: pd.DataFrame) -> int:
     """Blank lines at the end of a file are not rows; blank lines inside it are malformed ones."""
     filled = np.flatnonzero((cells != "").any(axis=1).to_numpy())
-    return int(filled[-1]) if len(filled) else -1
+    return int(filled[-1]) + 1 if len(filled) else 0

@@ -6,26 +6,30 @@ from pathlib import Path
 
 import pandas as pd
 
-from sim.errors import InputError
-from sim.workload.traces.reading import first_bad_line, numbers, read_columns, token_counts, whole_numbers
+from sim.workload.traces.reader import Reader, Trace
+from sim.workload.traces.reading import numbers, read_columns, refuse_where, token_counts, whole_numbers
+
+KEYS = ("arrival_s", "prompt_tokens", "output_tokens")
 
 
-def read(path: Path) -> pd.DataFrame:
-    """The table `arrival_s, prompt_tokens, output_tokens[, priority]`."""
-    cells = read_columns(path, required=("arrival_s", "prompt_tokens", "output_tokens"))
-    trace = pd.DataFrame(
+def read(path: Path) -> Trace:
+    """The trace as it stands in the CSV."""
+    return from_cells(read_columns(path, required=KEYS), path)
+
+
+def from_cells(cells: pd.DataFrame, path: Path) -> Trace:
+    """The trace in cells that carry our own column names."""
+    table = pd.DataFrame(
         {
             "arrival_s": numbers(cells, "arrival_s", path),
             "prompt_tokens": token_counts(cells, "prompt_tokens", path),
             "output_tokens": token_counts(cells, "output_tokens", path),
         }
     )
-    negative = trace["arrival_s"] < 0
-    if negative.any():
-        line = first_bad_line(negative)
-        raise InputError(
-            f"{path}, line {line}: arrival_s is {trace['arrival_s'][line - 2]}, must be >= 0; shift the trace"
-        )
+    refuse_where(table["arrival_s"] < 0, cells, "arrival_s", path, ">= 0")
     if "priority" in cells:
-        trace["priority"] = whole_numbers(cells, "priority", path)
-    return trace
+        table["priority"] = whole_numbers(cells, "priority", path)
+    return Trace(table)
+
+
+READER = Reader(read, KEYS, "csv")
