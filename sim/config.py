@@ -20,7 +20,7 @@ from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
 from sim.specs.validation import SpecT, validate
-from sim.specs.workload import WorkloadSpec
+from sim.specs.workload import ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
 
 DEFAULT_PRESET = "vllm-v1"
@@ -84,7 +84,7 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
             "accelerator": accelerator,
             "engine": engine,
             "cost": config.cost,
-            "workload": _locate_trace(config.workload, folder),
+            "workload": _locate_files(config.workload, folder),
             "slo": config.slo,
             "seed": config.seed,
             "memory": memory,
@@ -244,6 +244,11 @@ def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile)
     notes = []
     if config.workload.priorities is not None and engine.order != "priority":
         notes.append(f"workload.priorities have no effect while engine.order is {engine.order}; set it to priority")
+    if config.workload.output_predictor is not None and engine.order != "shortest_predicted":
+        notes.append(
+            f"workload.output_predictor has no effect on scheduling while engine.order is {engine.order}; "
+            "set it to shortest_predicted"
+        )
     if engine.order == "priority" and config.workload.priorities is None and config.workload.trace is None:
         notes.append("engine.order priority has no effect: every request has priority 0; give workload.priorities")
     if config.cost.kind == "roofline" and accelerator.efficiency.source == ASSUMED:
@@ -251,8 +256,12 @@ def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile)
     return notes
 
 
-def _locate_trace(workload: WorkloadSpec, folder: Path) -> WorkloadSpec:
-    if workload.trace is None:
-        return workload
-    path = catalogue.find_file(workload.trace.path, "workload.trace.path", folder)
-    return workload.model_copy(update={"trace": workload.trace.model_copy(update={"path": str(path)})})
+def _locate_files(workload: WorkloadSpec, folder: Path) -> WorkloadSpec:
+    """The paths in a workload made absolute; a file that does not exist is refused."""
+    located: dict[str, Spec] = {}
+    for key in ("trace", "lengths"):
+        part = getattr(workload, key)
+        if isinstance(part, TraceSpec | ShareGptLengths):
+            path = catalogue.find_file(part.path, f"workload.{key}.path", folder)
+            located[key] = part.model_copy(update={"path": str(path)})
+    return workload.model_copy(update=located)

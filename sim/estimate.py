@@ -14,6 +14,8 @@ from sim.specs.memory import activation_bytes
 from sim.specs.model import ModelSpec
 
 TRAINING_TOKENS, TRAINING_UTILISATION = 1e12, 0.45
+PREFILL_UTILISATION = 0.6
+"""Share of the compute peak that a prefill is commonly said not to exceed."""
 QUANTIZED_PEAKS = {"fp8": "float8", "modelopt FP8": "float8", "modelopt NVFP4": "float4"}
 """Which peak computes a quantisation whose activations are quantised too; weight-only ones compute in 16 bit."""
 
@@ -22,7 +24,8 @@ QUANTIZED_PEAKS = {"fp8": "float8", "modelopt FP8": "float8", "modelopt NVFP4": 
 class Case:
     """What is asked: a model on `engine.tensor_parallel_size` accelerators, requests of these mean lengths.
 
-    `price_per_hour` (any currency) and `power_w` are per accelerator; without them cost and energy are left out.
+    `price_per_hour` (any currency) and `power_w` are per accelerator; None means what the accelerator's description
+    says, and where that says nothing either, cost or energy is left out.
     """
 
     model: ModelSpec
@@ -44,10 +47,26 @@ class Figure:
     formula: str
 
 
+COMPUTE_ALONE = "from compute alone, as often quoted"
+"""The section of estimates that leave memory traffic out; for comparison, not to be believed at small batches."""
+
+
 def estimate(case: Case) -> list[Figure]:
     """All figures, in reading order; names are unique."""
+    return [figure for figures in sections(case).values() for figure in figures]
+
+
+def sections(case: Case) -> dict[str, list[Figure]]:
+    """The figures under headings, in reading order."""
     machine = _Machine(case)
-    return [*_size(machine), *_work(machine), *_speed(machine), *_load(machine), *_beyond(machine)]
+    return {
+        "machine": _limits(machine),
+        "size": _size(machine),
+        "one request alone": _speed(machine),
+        "as many as fit": _load(machine),
+        "training, cost, energy": _beyond(machine),
+        COMPUTE_ALONE: _compute_alone(machine),
+    }
 
 
 class _Machine:
@@ -57,10 +76,10 @@ class _Machine:
         self.case, self.model = case, case.model
         model, gpus = case.model, case.engine.tensor_parallel_size
         self.gpus = gpus
-        self.peak_flop_per_s = gpus * _peak(model, case.accelerator)
+        self.peak_dtype, peak = _peak(model, case.accelerator)
+        self.peak_flop_per_s = gpus * peak
         self.bytes_per_s = gpus * case.accelerator.memory_bytes_per_s
         embedding = 0 if model.tie_word_embeddings else model.lm_head_parameters
-        self.read_parameters = model.active_parameters - embedding
         expert_bits = model.quantization.expert_bits if model.quantization else 8 * model.dtype_bytes
         self.expert_bytes = model.expert_parameters * expert_bits / 8
         self.shared_bytes = model.weight_bytes - embedding * model.dtype_bytes - self.expert_bytes
@@ -79,8 +98,11 @@ class _Machine:
 
     def matrix_flops(self, tokens: float) -> float:
         """Every weight a token runs through, the head for one row only."""
-        body = self.read_parameters - self.model.lm_head_parameters
-        return formulas.quick_flops(tokens, body) + formulas.quick_flops(1, self.model.lm_head_parameters)
+        return self.layer_matrix_flops(tokens) + formulas.quick_flops(1, self.model.lm_head_parameters)
+
+    def layer_matrix_flops(self, tokens: float) -> float:
+        """The matrices of the layers, the head left out."""
+        return formulas.quick_flops(tokens, self.model.matrix_parameters - self.model.lm_head_parameters)
 
     def attention_flops(self, pairs: float) -> float:
         """Scores and weighted sum for this many query-key pairs a layer."""
@@ -107,18 +129,32 @@ class _Machine:
         return max(self.decode_read_s(batch), batch * self.decode_flops / self.peak_flop_per_s)
 
 
-def _peak(model: ModelSpec, accelerator: AcceleratorSpec) -> float:
-    """Peak FLOP/s of the type the model computes in, or of the accelerator's own 16-bit type."""
+def _peak(model: ModelSpec, accelerator: AcceleratorSpec) -> tuple[str, float]:
+    """The type the model computes in, or else the accelerator's own 16-bit type, and its peak FLOP/s."""
     quantized = QUANTIZED_PEAKS.get(model.quantization.method if model.quantization else "")
     peaks: dict[str, float] = {str(dtype): peak for dtype, peak in accelerator.peak_flop_per_s.items()}
-    return next(peaks[dtype] for dtype in (quantized, model.dtype, "bfloat16", "float16") if dtype in peaks)
+    return next((dtype, peaks[dtype]) for dtype in (quantized, model.dtype, "bfloat16", "float16") if dtype in peaks)
+
+
+def _sheet(accelerator: AcceleratorSpec) -> str:
+    return f"from: {accelerator.source or f'the description of {accelerator.name}'}"
+
+
+def _limits(m: _Machine) -> list[Figure]:
+    ridge, sheet = m.peak_flop_per_s / m.bytes_per_s, _sheet(m.case.accelerator)
+    return [
+        Figure("peak_flop_per_s", m.peak_flop_per_s, "FLOP/s", f"GPUs x dense {m.peak_dtype} peak, {sheet}"),
+        Figure("memory_bytes_per_s", m.bytes_per_s, "B/s", "GPUs x memory bandwidth, from the same"),
+        Figure("ridge_flop_per_byte", ridge, "FLOP/B", "peak / bandwidth: work below this intensity is memory-bound"),
+    ]
 
 
 def _size(m: _Machine) -> list[Figure]:
     fits = "yes" if m.kv_room_bytes >= m.kv_bytes_per_token else f"no, {-m.kv_room_bytes / 1e9:.1f} GB short"
     return [
         Figure("total_parameters", m.model.total_parameters, "", "embeddings + layers + head"),
-        Figure("active_parameters", m.model.active_parameters, "", "what one token runs through"),
+        Figure("active_parameters", m.model.active_parameters, "", "what one token runs through, its experts only"),
+        Figure("matrix_parameters", m.model.matrix_parameters, "", "active - input embedding, norms and biases"),
         Figure("weight_bytes", m.model.weight_bytes, "B", "parameters x bytes of their type"),
         Figure("kv_bytes_per_token", m.model.kv_bytes_per_token, "B", "2 x layers x KV heads x head_dim x bytes"),
         Figure("fits", fits, "", "GPUs x memory x gpu_memory_utilization > weights + activations"),
@@ -127,30 +163,25 @@ def _size(m: _Machine) -> list[Figure]:
     ]
 
 
-def _work(m: _Machine) -> list[Figure]:
-    prompt = m.case.prompt_tokens
-    return [
-        Figure(
-            "prefill_flops_quick", formulas.quick_flops(prompt, m.read_parameters), "FLOP", "2 x parameters x prompt"
-        ),
-        Figure("prefill_flops", m.prefill_flops, "FLOP", "matrices + causal attention + head for one row"),
-        Figure("decode_flops_quick", formulas.quick_flops(1, m.read_parameters), "FLOP", "2 x parameters"),
-        Figure("decode_flops", m.decode_flops, "FLOP", "matrices + attention over prompt + output/2 tokens"),
-    ]
-
-
 def _speed(m: _Machine) -> list[Figure]:
     output = m.case.output_tokens
     latency_s = m.ttft_s + m.tpot_s * (output - 1)
-    roof = m.peak_flop_per_s / m.decode_flops
+    read_s, compute_s = m.decode_read_s(1), m.decode_flops / m.peak_flop_per_s
     kept_up = [
         name for name, wpm in formulas.READING_WORDS_PER_MINUTE.items() if m.tpot_s <= formulas.reading_tpot_s(wpm)
     ]
     return [
+        Figure("prefill_flops", m.prefill_flops, "FLOP", "matrices + causal attention + head for one row"),
         Figure("ttft_s", m.ttft_s, "s", "prefill FLOPs / peak"),
-        Figure("tpot_s", m.tpot_s, "s", "batch 1: max((weights read + KV) / bandwidth, decode FLOPs / peak)"),
-        Figure("tokens_per_s", 1 / m.tpot_s, "tok/s", "batch 1: 1 / TPOT"),
-        Figure("compute_roof_tokens_per_s", roof, "tok/s", "peak / decode FLOPs: out of reach for small batches"),
+        Figure("decode_flops", m.decode_flops, "FLOP", "matrices + attention over prompt + output/2 tokens"),
+        Figure("decode_bytes", m.decode_read_s(1) * m.bytes_per_s, "B", "weights but the input embedding + KV so far"),
+        Figure(
+            "tpot_s",
+            m.tpot_s,
+            "s",
+            f"longer of decode bytes / bandwidth ({read_s * 1e3:.3g} ms), FLOPs / peak ({compute_s * 1e3:.3g} ms)",
+        ),
+        Figure("tokens_per_s", 1 / m.tpot_s, "tok/s", "1 / TPOT"),
         Figure("latency_s", latency_s, "s", "TTFT + TPOT x (output - 1)"),
         Figure("keeps_up_with", ", ".join(kept_up) or "no reader", "", "TPOT <= 60 / (words per minute x 1.5)"),
     ]
@@ -166,7 +197,10 @@ def _load(m: _Machine) -> list[Figure]:
     resource = "bandwidth" if m.decode_read_s(batch) >= step_s else "compute"
     return [
         Figure(
-            "compute_bound_batch", compute_batch, "requests", "weights read / bandwidth = batch x decode FLOPs / peak"
+            "compute_bound_batch",
+            compute_batch,
+            "requests",
+            "where batch x decode FLOPs / peak passes weights read / bandwidth; KV reads put it off",
         ),
         Figure("largest_batch", batch, "requests", "min(max_concurrency, max_num_seqs)"),
         Figure("tpot_at_largest_batch_s", step_s, "s", "as TPOT, with that many caches to read"),
@@ -179,16 +213,72 @@ def _load(m: _Machine) -> list[Figure]:
 
 
 def _beyond(m: _Machine) -> list[Figure]:
-    """Training time; cost and energy where price and power are given."""
-    flops = 6 * m.model.active_parameters * TRAINING_TOKENS
+    """Training time; cost and energy where price and power are known."""
+    flops = formulas.TRAINING_OVER_FORWARD * formulas.quick_flops(TRAINING_TOKENS, m.model.active_parameters)
     days = formulas.training_seconds(flops, m.peak_flop_per_s, 1, TRAINING_UTILISATION) / 86400
-    tokens_per_s = float(next(figure.value for figure in _load(m) if figure.name == "output_tokens_per_s"))
-    seconds_per_million = 1e6 / tokens_per_s
-    figures = [Figure("training_days", days, "days", "6 x parameters x 1e12 tokens / (peak x 0.45)")]
-    if m.case.price_per_hour is not None:
-        cost = m.gpus * m.case.price_per_hour * seconds_per_million / 3600
-        figures.append(Figure("cost_per_million_tokens", cost, "", "GPUs x price / output tokens per second"))
-    if m.case.power_w is not None:
-        energy = m.gpus * m.case.power_w * seconds_per_million / 3.6e6
-        figures.append(Figure("energy_per_million_tokens", energy, "kWh", "GPUs x power / output tokens per second"))
-    return figures
+    return [
+        Figure("training_days", days, "days", "6 x active parameters x 1e12 tokens / (GPUs x peak x 0.45)"),
+        *_cost(m),
+        *_energy(m),
+    ]
+
+
+def _cost(m: _Machine) -> list[Figure]:
+    price, source = m.case.price_per_hour, "of one GPU, as given"
+    if price is None:
+        price = m.case.accelerator.price_per_hour
+        source = f"of one GPU, price_per_hour in the description of {m.case.accelerator.name}"
+    if price is None:
+        return []
+    cost = m.gpus * price * _seconds_per_million(m) / 3600
+    return [
+        Figure("price_per_hour", price, "", source),
+        Figure("cost_per_million_tokens", cost, "", "GPUs x price / output tokens per second"),
+    ]
+
+
+def _energy(m: _Machine) -> list[Figure]:
+    power_w, source = m.case.power_w, "of one GPU, as given"
+    formula = "GPUs x power / output tokens per second"
+    if power_w is None:
+        power_w, source = m.case.accelerator.power_w, f"TDP of one GPU, {_sheet(m.case.accelerator)}"
+        formula = "GPUs x TDP / output tokens per second; TDP is an upper bound of what they draw"
+    if power_w is None:
+        return []
+    energy = m.gpus * power_w * _seconds_per_million(m) / 3.6e6
+    return [
+        Figure("power_w", power_w, "W", source),
+        Figure("energy_per_million_tokens", energy, "kWh", formula),
+    ]
+
+
+def _seconds_per_million(m: _Machine) -> float:
+    """Time for a million output tokens at the largest batch."""
+    rate = next(figure.value for figure in _load(m) if figure.name == "output_tokens_per_s")
+    return 1e6 / float(rate)
+
+
+def _compute_alone(m: _Machine) -> list[Figure]:
+    """What is commonly worked out from FLOPs: right as a roof, far too fast for decoding a few requests."""
+    prompt, peak = m.case.prompt_tokens, m.peak_flop_per_s
+    quick, quick_decode = (formulas.quick_flops(tokens, m.model.matrix_parameters) for tokens in (prompt, 1))
+    layers = m.layer_matrix_flops(prompt) + m.attention_flops(prompt**2)
+    context = formulas.mean_decode_context(prompt, m.case.output_tokens)
+    decode = m.layer_matrix_flops(1) + m.attention_flops(context)
+    return [
+        Figure("prefill_flops_quick", quick, "FLOP", "2 x matrix parameters x prompt"),
+        Figure("ttft_quick_s", quick / peak, "s", "quick prefill FLOPs / peak"),
+        Figure("prefill_flops_layers", layers, "FLOP", "layers without head, attention not causal"),
+        Figure("ttft_layers_s", layers / peak, "s", "prefill FLOPs of the layers / peak"),
+        Figure("ttft_layers_at_60_percent_s", layers / peak / PREFILL_UTILISATION, "s", "the same at 60 % of the peak"),
+        Figure("decode_flops_quick", quick_decode, "FLOP", "2 x matrix parameters"),
+        Figure("tokens_per_s_quick", peak / quick_decode, "tok/s", "peak / quick decode FLOPs: nothing is read"),
+        Figure("decode_flops_layers", decode, "FLOP", "layers without head, context prompt + (1 + output)/2"),
+        Figure("tokens_per_s_layers", peak / decode, "tok/s", "peak / decode FLOPs of the layers: nothing is read"),
+        Figure(
+            "compute_roof_tokens_per_s",
+            peak / m.decode_flops,
+            "tok/s",
+            f"peak / decode FLOPs: {peak / m.decode_flops * m.tpot_s:.3g} times what one request alone gets",
+        ),
+    ]

@@ -7,6 +7,7 @@ Where a formula in common use is off by a token or a factor, the docstring says 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 FLOPS_PER_MULTIPLY_ADD = 2
 BYTES_PER_PARAMETER = {
@@ -82,7 +83,7 @@ def block_parameters(layers: int, h: int) -> int:
     return 12 * layers * h * h
 
 
-def mean_decode_context(prompt_tokens: int, output_tokens: int) -> float:
+def mean_decode_context(prompt_tokens: float, output_tokens: float) -> float:
     """Mean context of `output_tokens` decode steps after the prompt: P + (1 + C)/2.
 
     C output tokens take C - 1 decode steps, since the prefill yields the first; their mean context is P + C/2.
@@ -138,14 +139,14 @@ def max_batch(
     return math.floor((memory_bytes * share - weight_bytes - activation_bytes) / kv_bytes_per_sequence)
 
 
-def blocks(tokens: int, block_size: int) -> int:
-    """Pages of `block_size` tokens; less than a page a sequence is wasted."""
-    return -(-tokens // block_size)
-
-
 def static_batch_waste(output_tokens: list[int]) -> float:
     """Share of decode slots of a static batch that nobody needs: all wait for the longest."""
     return 1 - sum(output_tokens) / (len(output_tokens) * max(output_tokens))
+
+
+def beam_candidates(beams: int) -> int:
+    """Continuations a step compares: every beam proposes its `beams` best tokens, and `beams` of all are kept."""
+    return beams * beams
 
 
 def beam_memory_factor(prompt_tokens: int, output_tokens: int, beams: int) -> float:
@@ -153,7 +154,13 @@ def beam_memory_factor(prompt_tokens: int, output_tokens: int, beams: int) -> fl
     return (prompt_tokens + beams * output_tokens) / (prompt_tokens + output_tokens)
 
 
-# ---- speculation, experts, parallelism -------------------------------------------------------------------------------
+# ---- sampling, speculation, experts, parallelism ---------------------------------------------------------------------
+
+
+def token_probabilities(logits: Sequence[float], temperature: float) -> list[float]:
+    """softmax(z/T). T also weighs tokens inside a top-k and the scores of beams; only the greedy choice ignores it."""
+    weights = [math.exp((logit - max(logits)) / temperature) for logit in logits]
+    return [weight / sum(weights) for weight in weights]
 
 
 def speculative_tokens_per_round(acceptance: float, drafts: int) -> float:
@@ -161,6 +168,11 @@ def speculative_tokens_per_round(acceptance: float, drafts: int) -> float:
     if acceptance == 1:
         return drafts + 1
     return (1 - acceptance ** (drafts + 1)) / (1 - acceptance)
+
+
+def speculative_round_s(draft_s: float, verify_s: float, drafts: int) -> float:
+    """k·t_draft + t_verify: the drafts one after the other, then one pass of the target over all of them."""
+    return drafts * draft_s + verify_s
 
 
 def distinct_experts(experts: int, per_token: int, tokens: float) -> float:

@@ -21,7 +21,8 @@ PUBLIC = [
 ]  # fmt: skip
 REQUEST_COLUMNS = [
     "request_id", "arrival_s", "queued_s", "scheduled_s", "first_token_s", "finish_s", "prompt_tokens",
-    "cached_tokens", "output_tokens", "preemptions", "ttft_s", "tpot_s", "e2e_s", "queue_s",
+    "cached_tokens", "output_tokens", "preemptions", "ttft_s", "tpot_s", "e2e_s", "queue_s", "prefill_s",
+    "decode_s", "tps_per_user",
 ]  # fmt: skip
 ITERATION_COLUMNS = [
     "start_s", "iterations", "first_step_s", "step_increment_s", "decode_requests", "decode_context_tokens",
@@ -82,13 +83,13 @@ def test_the_tables_have_these_columns(changes):
     result = run(changes)
     assert list(result.requests) == REQUEST_COLUMNS
     assert list(result.iterations) == ITERATION_COLUMNS
-    assert list(result.gaps) == ["gap_s", "tokens"]
+    assert list(result.gaps) == ["gap_s", "tokens", "end_s"]
 
 
 def test_times_are_floats_and_counts_are_integers():
     result = run()
     for table in (result.requests, result.iterations, result.gaps):
-        kinds = {name: "f" if name.endswith("_s") else "i" for name in table}
+        kinds = {name: "f" if name.endswith("_s") or name == "tps_per_user" else "i" for name in table}
         assert {name: table[name].dtype.kind for name in table} == kinds
 
 

@@ -101,6 +101,10 @@ def arrivals(**values):
     return {"workload.arrivals": values}
 
 
+def closed(users=4, think=None):
+    return arrivals(process="closed_loop", users=users, **({"think_time_s": think} if think else {}))
+
+
 def cost(**values):
     return {"cost": values}
 
@@ -206,6 +210,17 @@ OUT_OF_RANGE = [
     ("length_cv_huge", lengths(distribution="lognormal", mean=100, cv=1e200), ["workload.lengths"]),
     ("slo_zero", {"slo": {"p99_ttft": 0}}, ["slo.p99_ttft", "got 0", "greater than 0"]),
     ("priority_share", {"workload.priorities": {0: -1.0}}, ["workload.priorities.0", "-1.0", "greater than 0"]),
+    ("tenant_share", {"workload.tenants": {"a": 0}}, ["workload.tenants.a", "got 0", "greater than 0"]),
+    ("no_tenants", {"workload.tenants": {}}, ["workload.tenants"]),
+    ("no_users", closed(users=0), ["workload.arrivals.users", "got 0", "1"]),
+    ("users_fraction", closed(users=1.5), ["workload.arrivals.users", "1.5", "whole number"]),
+    ("think_fixed_zero", closed(think={"distribution": "fixed", "value": 0}), ["think_time_s.value", "0", "greater"]),
+    ("think_unknown", closed(think={"distribution": "normal", "mean": 1}), ["think_time_s", "'normal'"]),
+    ("think_too_long", closed(think={"distribution": "fixed", "value": 1e9}), ["think_time_s: lower it"]),
+    ("max_new_tokens", {"workload.max_new_tokens": 0}, ["workload.max_new_tokens", "got 0", "1"]),
+    ("predictor_cv", {"workload.output_predictor": {"error_cv": -1.0}}, ["output_predictor.error_cv", "-1.0", "0"]),
+    ("predictor_empty", {"workload.output_predictor": {}}, ["workload.output_predictor", "error_cv"]),
+    ("unpredicted", {"engine.order": "shortest_predicted"}, ["workload.output_predictor", "missing", "error_cv: 0"]),
     ("no_priorities", {"workload.priorities": {}}, ["workload.priorities"]),
     ("utilization", {"engine.gpu_memory_utilization": 92}, ["engine.gpu_memory_utilization", "92", "1"]),
     ("watermark", {"engine.watermark": 1.0}, ["engine.watermark", "1.0", "less than 1"]),
@@ -401,6 +416,7 @@ def test_base_is_a_good_config():
         ({"engine.num_gpu_blocks": 1000, "engine.max_model_len": None}, ["max_model_len is 15984", "131072"]),
         ({"engine.max_model_len": 10**6}, ["max_model_len 1000000", "131072"]),
         ({"workload.priorities": {0: 0.5, 1: 0.5}}, ["priorities", "engine.order"]),
+        ({"workload.output_predictor": {"error_cv": 0.3}}, ["output_predictor", "engine.order"]),
     ],
 )
 def test_a_value_that_does_not_do_what_it_says_is_noted(overrides, fragments):

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from oracles.cases import Case, experiment_of, first_cases
 from oracles.intervals import steady_mean, student_interval
@@ -22,7 +23,8 @@ from oracles.recursions import lindley_waits, static_batches
 import sim
 from sim.metrics.tables import requests_table
 from sim.serving.simulation import simulate
-from sim.workload.source import Workload, build_workload
+from sim.workload.source import build_workload
+from sim.workload.workload import Workload
 
 SINGLE_SERVERS = [*first_cases("M/D/1"), *first_cases("M/M/1")]
 STATIC_GEOMETRIC = first_cases("static-batching-geometric", 1)[0]
@@ -54,7 +56,9 @@ def measure(case: Case, num_requests: int, seed: int, **engine: str) -> Means:
 
 
 def services_of(case: Case, workload: Workload) -> np.ndarray:
-    return np.full(len(workload), case.params["S"]) if workload.service_s is None else workload.service_s
+    if "service_s" in workload.table:
+        return workload.table["service_s"].to_numpy()
+    return np.full(len(workload), case.params["S"])
 
 
 def test_the_lindley_recursion_gives_the_waits_worked_out_by_hand() -> None:
@@ -66,10 +70,10 @@ def test_the_lindley_recursion_gives_the_waits_worked_out_by_hand() -> None:
 def test_a_single_seat_gives_the_waits_worked_out_by_hand() -> None:
     (case,) = first_cases("Lindley", 1)
     arrivals, services = np.cumsum(case.params["interarrival"]), np.array(case.params["service"])
-    ones = np.ones(len(arrivals), dtype=np.int64)
-    workload = Workload(arrivals, prompt_tokens=ones, output_tokens=ones, priority=ones, service_s=services)
+    columns = {"arrival_s": arrivals, "prompt_tokens": 1, "output_tokens": 1, "service_s": services}
+    workload = Workload(pd.DataFrame(columns))
     log = simulate(experiment_of(SINGLE_SERVERS[-1], num_requests=1, seed=0), workload)
-    requests = requests_table(log.recorder)
+    requests = requests_table(log.recorder, workload)
     np.testing.assert_allclose(requests["queue_s"], case.expected["wait"], atol=1e-12)
     np.testing.assert_allclose(requests["finish_s"], case.expected["completion"], atol=1e-12)
 
@@ -79,7 +83,7 @@ def test_every_wait_of_a_single_seat_follows_lindley(case: Case) -> None:
     experiment = experiment_of(case, num_requests=20_000, seed=1)
     workload, requests = build_workload(experiment), sim.run(experiment).requests
     services = services_of(case, workload)
-    waits = lindley_waits(workload.arrival_s, services)
+    waits = lindley_waits(workload.table["arrival_s"].to_numpy(), services)
     np.testing.assert_allclose(requests["queue_s"], waits, rtol=0, atol=1e-9)
     np.testing.assert_allclose(requests["e2e_s"], waits + services, rtol=0, atol=1e-9)
 
@@ -89,7 +93,7 @@ def test_lindley_on_millions_of_our_requests_has_the_oracle_mean(case: Case) -> 
     def means(seed: int) -> Means:
         workload = build_workload(experiment_of(case, num_requests=200_000, seed=seed))
         services = services_of(case, workload)
-        waits = lindley_waits(workload.arrival_s, services)
+        waits = lindley_waits(workload.table["arrival_s"].to_numpy(), services)
         return {"Wq": steady_mean(waits), "E2E": steady_mean(waits + services)}
 
     assert_agrees(case, [means(seed) for seed in range(100, 130)])
@@ -140,8 +144,10 @@ def test_every_request_of_a_static_batch_follows_the_batch_recursion(release: st
     experiment = experiment_of(case, num_requests=6000, seed=1, release=release)
     workload, requests = build_workload(experiment), sim.run(experiment).requests
     step_s, seats = case.params["D"], case.params["b"]
-    starts, ends = static_batches(workload.arrival_s, workload.output_tokens, step_s, seats)
-    own_ends = starts + step_s * workload.output_tokens
+    starts, ends = static_batches(
+        workload.table["arrival_s"].to_numpy(), workload.table["output_tokens"].to_numpy(), step_s, seats
+    )
+    own_ends = starts + step_s * workload.table["output_tokens"].to_numpy()
     np.testing.assert_allclose(requests["scheduled_s"], starts, rtol=0, atol=1e-9)
     np.testing.assert_allclose(requests["finish_s"], ends if release == "batch_end" else own_ends, rtol=0, atol=1e-9)
 
@@ -151,9 +157,9 @@ def test_the_batch_recursion_on_our_requests_has_the_oracle_mean() -> None:
 
     def means(seed: int) -> Means:
         workload = build_workload(experiment_of(case, num_requests=20_000, seed=seed))
-        step_s, arrivals = case.params["D"], workload.arrival_s
-        starts, ends = static_batches(arrivals, workload.output_tokens, step_s, case.params["b"])
-        own_ends = starts + step_s * workload.output_tokens
+        step_s, arrivals = case.params["D"], workload.table["arrival_s"].to_numpy()
+        starts, ends = static_batches(arrivals, workload.table["output_tokens"].to_numpy(), step_s, case.params["b"])
+        own_ends = starts + step_s * workload.table["output_tokens"].to_numpy()
         sojourns = {"Wq": starts - arrivals, "E2E_hold": ends - arrivals, "E2E_own": own_ends - arrivals}
         return {name: steady_mean(values) for name, values in sojourns.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.specs.experiment import Experiment
-from sim.specs.workload import AllAtOnce, DiurnalArrivals, PiecewiseArrivals, WorkloadSpec
+from sim.specs.workload import AllAtOnce, ClosedLoop, DiurnalArrivals, PiecewiseArrivals, WorkloadSpec
 
 
 def describe(experiment: Experiment) -> str:
@@ -29,5 +29,7 @@ def _traffic(workload: WorkloadSpec) -> str:
             return f"{low:g} to {high:g} requests/s"
         case DiurnalArrivals(mean_rate=mean, amplitude=amplitude):
             return f"{mean:g} ± {mean * amplitude:g} requests/s"
+        case ClosedLoop(users=users):
+            return f"{users} users"
         case steady:
             return f"{steady.rate:g} requests/s"

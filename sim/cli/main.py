@@ -13,6 +13,7 @@ import typer
 from sim.cli.catalog import catalog_command
 from sim.cli.estimate import estimate_command
 from sim.cli.run import run_command
+from sim.cli.show import show_command
 from sim.cli.sweep import sweep_command
 from sim.cli.trace import trace_command
 from sim.cli.validate import validate_app
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run_command)
+app.command("show")(show_command)
 app.command("estimate")(estimate_command)
 app.command("catalog")(catalog_command)
 app.command("sweep")(sweep_command)

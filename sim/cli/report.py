@@ -36,6 +36,10 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """(label, one line) of everything worth reading first."""
     ours = summary["sim"]
     facts = [("throughput", _throughput(summary)), ("queue", _queue(ours)), ("engine", _engine(ours))]
+    if ours["closed_loop"]:
+        facts.insert(1, ("users", _users(ours["closed_loop"])))
+    if ours["utilisation"]["busy_mfu"] is not None:
+        facts.append(("hardware", _hardware(ours)))
     facts += [("step time", _step_time(ours)), ("KV cache", _kv_cache(ours["kv_cache"]))]
     if ours["slo"]:
         facts.append(("SLO", _slo(ours["slo"])))
@@ -49,6 +53,12 @@ def _throughput(summary: dict[str, Any]) -> str:
         f"{_number(summary['output_throughput'])} output tokens/s; "
         f"{summary['completed']} of {summary['num_prompts']} requests in {_number(summary['duration'])} s"
     )
+
+
+def _users(loop: dict[str, Any]) -> str:
+    rate, response_s, think_s = loop["requests_per_s"], loop["mean_response_s"], loop["mean_think_s"]
+    law = f"{_number(rate)}/s x ({_seconds(response_s)} s + {_seconds(think_s)} s)"
+    return f"{loop['users']:,}; X(R + Z) = {law} = {_number(loop['mean_present_users'])} of them on average, to the end"
 
 
 def _queue(ours: dict[str, Any]) -> str:
@@ -68,6 +78,12 @@ def _engine(ours: dict[str, Any]) -> str:
     if batch["padding_fraction"]:
         extras.append(f"{_percent(batch['padding_fraction'])} of executed tokens are padding")
     return ", ".join(extras)
+
+
+def _hardware(ours: dict[str, Any]) -> str:
+    used, price = ours["utilisation"], ours["cost"]["cost_per_million_tokens"]
+    shares = f"MFU {_percent(used['busy_mfu'])} and MBU {_percent(used['busy_mbu'])} of datasheet peaks while busy"
+    return shares if price is None else f"{shares}; a million output tokens cost {_number(price)}"
 
 
 def _step_time(ours: dict[str, Any]) -> str:

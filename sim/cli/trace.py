@@ -16,6 +16,7 @@ from sim.specs.workload import TraceSpec
 from sim.study.store import result_folder, to_json, writing
 from sim.workload.trace_statistics import trace_statistics
 from sim.workload.traces import READERS, guess_format, read_trace
+from sim.workload.traces.mooncake import write_mooncake
 from sim.workload.traces.reader import Trace
 
 LENGTHS = {"prompt_tokens": "prompt", "output_tokens": "output"}
@@ -27,6 +28,9 @@ def trace_command(
         str | None, typer.Option("--format", help=f"One of {', '.join(READERS)}; default: known by its first line.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Result folder; default results/trace-NAME.")] = None,
+    save_mooncake: Annotated[
+        Path | None, typer.Option("--save-mooncake", help="Also write the trace in Mooncake's format, plain or .gz.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Describe a trace: rate, burstiness, lengths, prefix reuse, and a picture of them."""
@@ -34,7 +38,9 @@ def trace_command(
     trace = read_trace(validate(TraceSpec, {"path": str(file), "format": chosen}))
     statistics = {"file": file.name, "format": chosen, **trace_statistics(trace), "notes": list(trace.notes)}
     folder = out or Path("results") / f"trace-{file.name.partition('.')[0]}"
+    _keep_input(file, save_mooncake)
     with result_folder(folder), writing(folder):
+        _save_mooncake(trace, save_mooncake)
         (folder / "trace.json").write_text(to_json(statistics) + "\n", encoding="utf-8")
         _draw(trace, f"{file.name}: {_traffic(statistics)}", folder / "trace.png")
     for text in trace.notes:
@@ -53,6 +59,21 @@ def _format(file: Path, asked: str | None) -> str:
     if asked is not None and asked not in READERS:
         raise InputError(f"--format: got '{asked}'; {did_you_mean(asked, READERS)}")
     return asked or guess_format(file)
+
+
+def _keep_input(file: Path, save_mooncake: Path | None) -> None:
+    """Refuse to write over the trace that is being read, under whatever name."""
+    if save_mooncake is not None and save_mooncake.exists() and save_mooncake.samefile(file):
+        raise InputError(f"--save-mooncake: {save_mooncake} is the trace itself; give another path")
+
+
+def _save_mooncake(trace: Trace, path: Path | None) -> None:
+    if path is None:
+        return
+    with writing(path, "--save-mooncake"):
+        write_mooncake(trace, path)
+    shared = "" if trace.block_tokens else "; the trace names no prefixes, so no two prompts share one"
+    note(f"the trace in Mooncake's format is in {path}{shared}")
 
 
 def _draw(trace: Trace, title: str, path: Path) -> None:

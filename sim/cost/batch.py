@@ -39,11 +39,16 @@ class Batch:
 
 
 class GroupTime(NamedTuple):
-    """Seconds one operation group takes in an iteration, and the resource that sets them."""
+    """Seconds one operation group takes in an iteration, and the resource that sets them.
+
+    `flops` and `memory_bytes` are its arithmetic and its memory traffic on one GPU, where the cost model counts them.
+    """
 
     group: str
     seconds: float
     bound: Bound
+    flops: float = 0.0
+    memory_bytes: float = 0.0
 
 
 class CostModel(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sim.cost import operations
-from sim.cost.batch import Batch, Bound, GroupTime
+from sim.cost.batch import Batch, GroupTime
 from sim.cost.operations import Work
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.model import ModelSpec
@@ -24,11 +24,13 @@ class Roof:
     flop_per_s: float
     bytes_per_s: float
 
-    def time(self, work: Work) -> tuple[float, Bound]:
-        """Seconds for `work`, and which of the two resources sets them."""
+    def time(self, group: str, work: Work) -> GroupTime:
+        """Seconds `group` takes for `work`, and which of the two resources sets them."""
         compute_s = work.flops / self.flop_per_s
         memory_s = work.bytes / self.bytes_per_s
-        return (compute_s, "compute") if compute_s > memory_s else (memory_s, "memory")
+        if compute_s > memory_s:
+            return GroupTime(group, compute_s, "compute", work.flops, work.bytes)
+        return GroupTime(group, memory_s, "memory", work.flops, work.bytes)
 
 
 class RooflineModel:
@@ -55,11 +57,11 @@ class RooflineModel:
         """Time by operation group and the resource that sets it."""
         model, tp = self._model, self._tp
         return (
-            GroupTime("QKV and O", *self._gemm.time(operations.attention_projections(model, batch, tp))),
-            GroupTime("MLP", *self._gemm.time(operations.mlp(model, batch, tp))),
-            GroupTime("attention prefill", *self._attention.time(operations.attention_prefill(model, batch, tp))),
-            GroupTime("attention decode", *self._attention.time(operations.attention_decode(model, batch, tp))),
-            GroupTime("LM head", *self._gemm.time(operations.lm_head(model, batch, tp))),
+            self._gemm.time("QKV and O", operations.attention_projections(model, batch, tp)),
+            self._gemm.time("MLP", operations.mlp(model, batch, tp)),
+            self._attention.time("attention prefill", operations.attention_prefill(model, batch, tp)),
+            self._attention.time("attention decode", operations.attention_decode(model, batch, tp)),
+            self._gemm.time("LM head", operations.lm_head(model, batch, tp)),
             GroupTime("all-reduce", self._all_reduce_s(batch), "link"),
             GroupTime("host", self._host_per_step_s + self._host_per_sequence_s * batch.sequences, "host"),
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sim.errors import AuditError
 from sim.serving.simulation import RunLog
-from sim.workload.source import Workload
+from sim.workload.workload import Workload
 
 TOLERANCE = 1e-9
 """Relative, for times; counts must agree exactly."""
@@ -33,11 +35,11 @@ def _laws(
 ) -> Iterator[tuple[str, float, float]]:
     """(law, one account of it, the other account)"""
     totals, core, pool = log.recorder.totals, log.core, log.core.pool
-    output_tokens = int(requests["output_tokens"].sum())
+    output_tokens, asked_tokens = int(requests["output_tokens"].sum()), int(workload.table["output_tokens"].sum())
     yield "requests that arrived = requests in the workload", totals.arrivals, len(workload)
     yield "requests that arrived = requests finished", totals.arrivals, len(requests)
     yield "nobody is left in the engine", len(core.running) + len(core.waiting), 0
-    yield "output tokens of the requests = output tokens asked for", output_tokens, int(workload.output_tokens.sum())
+    yield "output tokens of the requests = output tokens asked for", output_tokens, asked_tokens
     yield "tokens emitted = output tokens of the requests", totals.emitted_tokens, output_tokens
     yield (
         "gaps between tokens = output tokens after the first",
@@ -59,6 +61,8 @@ def _laws(
     yield "all blocks are free", pool.free_blocks, pool.total_blocks
     yield "no token is stored", core.stored_tokens, 0
     yield from _laws_of_time(log, requests, iterations)
+    if workload.think_s is not None:
+        yield "closed loop: users' time = thinking + waiting for answers", *_users_time(workload.think_s, requests)
 
 
 def _laws_of_time(log: RunLog, requests: pd.DataFrame, iterations: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
@@ -80,3 +84,9 @@ def _laws_of_time(log: RunLog, requests: pd.DataFrame, iterations: pd.DataFrame)
     yield "busy time <= wall time", max(totals.busy_s - recorder.end_s, 0.0), 0.0
     yield "time by operation group = busy time", sum(totals.group_s.values()), totals.busy_s
     yield "∫N(t)dt = sum of sojourns (Little)", totals.in_system_request_s, float(requests["e2e_s"].sum())
+
+
+def _users_time(think_s: NDArray[np.float64], requests: pd.DataFrame) -> tuple[float, float]:
+    """Σ over users of the time until the last answer, and Σ(Z) + Σ(R): divided by the run's length, N = X(R + Z)."""
+    present_s = requests.groupby("session_id")["finish_s"].max().sum()
+    return float(present_s), float(think_s.sum() + requests["e2e_s"].sum())

@@ -6,7 +6,9 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from sim.metrics.ratio import ratio
 from sim.serving.recorder import Recorder
 from sim.serving.simulation import RunLog
 from sim.specs.experiment import Experiment
@@ -21,23 +23,24 @@ def batch_use(log: RunLog, duration_s: float) -> dict[str, Any]:
     """
     recorder, totals = log.recorder, log.recorder.totals
     return {
-        "busy_fraction": _share(totals.busy_s, duration_s),
+        "busy_fraction": ratio(totals.busy_s, duration_s),
         "mean_running": _time_average(recorder, "running", duration_s),
         "peak_running": _peak(recorder, "running"),
-        "mean_waiting": _share(totals.waiting_request_s, duration_s),
+        "mean_waiting": ratio(totals.waiting_request_s, duration_s),
         "peak_waiting": totals.peak_waiting,
-        "mean_idle_slots": _share(totals.idle_slot_s, duration_s),
-        "idle_slot_fraction": _share(totals.idle_slot_s, totals.idle_slot_s + totals.active_slot_s),
-        "padding_fraction": _share(totals.executed_tokens - totals.computed_tokens, totals.executed_tokens),
-        "queue_blocked_by": {why: _share(seconds, totals.busy_s) for why, seconds in sorted(totals.blocked_s.items())},
+        "mean_idle_slots": ratio(totals.idle_slot_s, duration_s),
+        "idle_slot_fraction": ratio(totals.idle_slot_s, totals.idle_slot_s + totals.active_slot_s),
+        "padding_fraction": ratio(totals.executed_tokens - totals.computed_tokens, totals.executed_tokens),
+        "queue_blocked_by": {why: ratio(seconds, totals.busy_s) for why, seconds in sorted(totals.blocked_s.items())},
     }
 
 
-def kv_use(experiment: Experiment, log: RunLog, duration_s: float) -> dict[str, Any]:
+def kv_use(experiment: Experiment, log: RunLog, requests: pd.DataFrame, duration_s: float) -> dict[str, Any]:
     """KV memory: how much is held, and of what is held how much stores tokens and how much is waste.
 
     Shares of held memory, over time: `stored_fraction` holds tokens; `reserved_waste_fraction` is promised to tokens
     still to come; `internal_waste_fraction` is never filled (the rest of a slot, or of a last block).
+    `hit_fraction` is the share of prompt tokens found in the prefix cache.
     """
     totals, pool, block_size = log.recorder.totals, log.core.pool, experiment.engine.block_size
     held_token_s = totals.kv_used_block_s * block_size
@@ -46,11 +49,12 @@ def kv_use(experiment: Experiment, log: RunLog, duration_s: float) -> dict[str, 
     return {
         "usable_blocks": pool.total_blocks,
         "capacity_tokens": pool.total_blocks * block_size,
-        "mean_used_fraction": _share(totals.kv_used_block_s, pool.total_blocks * duration_s),
-        "peak_used_fraction": _share(_peak(log.recorder, "kv_used_blocks"), pool.total_blocks),
-        "stored_fraction": _share(totals.kv_stored_token_s, held_token_s),
-        "reserved_waste_fraction": _share(empty_token_s - never_token_s, held_token_s),
-        "internal_waste_fraction": _share(never_token_s, held_token_s),
+        "mean_used_fraction": ratio(totals.kv_used_block_s, pool.total_blocks * duration_s),
+        "peak_used_fraction": ratio(_peak(log.recorder, "kv_used_blocks"), pool.total_blocks),
+        "stored_fraction": ratio(totals.kv_stored_token_s, held_token_s),
+        "reserved_waste_fraction": ratio(empty_token_s - never_token_s, held_token_s),
+        "internal_waste_fraction": ratio(never_token_s, held_token_s),
+        "hit_fraction": ratio(float(requests["cached_tokens"].sum()), float(requests["prompt_tokens"].sum())),
         "preemptions": int(sum(log.recorder.iterations.arrays["preemptions"])),
         "recomputed_tokens": log.core.dropped_tokens,
         **experiment.memory.model_dump(),
@@ -68,19 +72,15 @@ def step_time_use(log: RunLog) -> dict[str, Any]:
     busy_s = log.recorder.totals.busy_s
     return {
         "seconds_by_group": dict(groups),
-        "share_by_resource": {bound: _share(seconds, busy_s) for bound, seconds in sorted(resources.items())},
+        "share_by_resource": {bound: ratio(seconds, busy_s) for bound, seconds in sorted(resources.items())},
     }
 
 
 def _time_average(recorder: Recorder, column: str, duration_s: float) -> float | None:
     """Over the whole run; between iterations nothing runs."""
     columns = recorder.iterations.arrays
-    return _share(float(np.dot(np.array(columns[column], dtype=float), np.array(columns["first_step_s"]))), duration_s)
+    return ratio(float(np.dot(np.array(columns[column], dtype=float), np.array(columns["first_step_s"]))), duration_s)
 
 
 def _peak(recorder: Recorder, column: str) -> int:
     return max(recorder.iterations.arrays[column], default=0)
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole > 0 else None

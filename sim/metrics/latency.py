@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from sim.specs.metric_names import METRICS, STATISTICS
+from sim.specs.metric_names import METRICS
 from sim.stats.quantiles import repeated_quantiles
 
 PERCENTILES = (50, 90, 95, 99)
@@ -20,18 +22,22 @@ def latency_metrics(requests: pd.DataFrame, gaps: pd.DataFrame) -> dict[str, flo
         else:
             values = requests[f"{metric}_s"].dropna().to_numpy(float)
             counts = np.ones(len(values), dtype=np.int64)
-        for statistic, value in _statistics(values, counts).items():
+        for statistic, value in statistics(values, counts, PERCENTILES).items():
             metrics[f"{statistic}_{metric}"] = value
     return metrics
 
 
-def _statistics(values: np.ndarray, counts: np.ndarray) -> dict[str, float | None]:
-    """All statistics of the sample in which `values[i]` occurs `counts[i]` times."""
+def statistics(values: np.ndarray, counts: np.ndarray, percentiles: Sequence[int]) -> dict[str, float | None]:
+    """`mean std min max p…` of the sample in which `values[i]` occurs `counts[i]` times; None of an empty one."""
     if not len(values):
-        return dict.fromkeys(STATISTICS)
+        return dict.fromkeys(("mean", "std", "min", "max", *(f"p{percent}" for percent in percentiles)))
     mean = float(np.average(values, weights=counts))
     spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
-    quantiles = repeated_quantiles(values, counts, [percent / 100 for percent in PERCENTILES])
-    found = {"mean": mean, "std": spread, "min": float(values.min()), "max": float(values.max())}
-    found |= {f"p{percent}": float(value) for percent, value in zip(PERCENTILES, quantiles, strict=True)}
-    return {statistic: found[statistic] for statistic in STATISTICS}
+    quantiles = repeated_quantiles(values, counts, [percent / 100 for percent in percentiles])
+    found: dict[str, float | None] = {
+        "mean": mean,
+        "std": spread,
+        "min": float(values.min()),
+        "max": float(values.max()),
+    }
+    return found | {f"p{percent}": float(value) for percent, value in zip(percentiles, quantiles, strict=True)}

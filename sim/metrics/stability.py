@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.specs.workload import AllAtOnce, WorkloadSpec
+from sim.specs.workload import AllAtOnce, ClosedLoop, WorkloadSpec
 from sim.stats.trend import Trend, level_trend
 
 LEAST_REQUESTS = 200
@@ -51,6 +51,8 @@ def stability(requests: pd.DataFrame, workload: WorkloadSpec) -> dict[str, Any]:
     """`verdict` (stable, unstable or unknown), why, and the drift of the number in the system per second."""
     if isinstance(workload.arrivals, AllAtOnce):
         return _verdict("unknown", None, "all requests arrive at once, so there is no arrival rate to keep up with")
+    if isinstance(workload.arrivals, ClosedLoop):
+        return _verdict("stable", None, f"{workload.arrivals.users} users send no more before they are answered")
     if len(requests) < LEAST_REQUESTS:
         reason = f"{len(requests)} requests are too few to tell; {LEAST_REQUESTS} are the least"
         return _verdict("unknown", None, reason)

@@ -5,23 +5,28 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from sim.metrics.closed_loop import closed_loop
+from sim.metrics.distributions import distributions
 from sim.metrics.engine_use import batch_use, kv_use, step_time_use
 from sim.metrics.latency import PERCENTILES, latency_metrics
+from sim.metrics.ratio import ratio
 from sim.metrics.stability import stability
+from sim.metrics.throughput import max_output_tokens_per_s, peak_in_system, throughput
+from sim.metrics.utilisation import cost, utilisation
 from sim.serving.simulation import RunLog
 from sim.specs.experiment import Experiment
 from sim.specs.metric_names import metric_of
-from sim.specs.workload import AllAtOnce, Arrivals, GammaArrivals, PoissonArrivals
+from sim.specs.workload import AllAtOnce, Arrivals, ClosedLoop, GammaArrivals, PoissonArrivals
+from sim.workload.workload import Workload
 
 VLLM_METRICS = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2el": "e2e"}
 """vLLM's metric names, and ours."""
 
 
 def summarise(
-    experiment: Experiment, log: RunLog, requests: pd.DataFrame, gaps: pd.DataFrame, notes: tuple[str, ...]
+    experiment: Experiment, workload: Workload, log: RunLog, requests: pd.DataFrame, gaps: pd.DataFrame
 ) -> dict[str, Any]:
     """The content of `summary.json`, but for the audit, which is added when it has passed."""
     metrics = latency_metrics(requests, gaps)
@@ -29,19 +34,26 @@ def summarise(
     attained = _good_requests(requests, experiment.slo)
     return {
         **_vllm_header(experiment, log, requests, duration_s),
-        "request_goodput": None if attained is None else _rate(int(attained.sum()), duration_s),
+        "request_goodput": None if attained is None else ratio(int(attained.sum()), duration_s),
+        "max_output_tokens_per_s": max_output_tokens_per_s(requests, gaps, log.recorder.start_s),
+        "max_concurrent_requests": peak_in_system(requests),
         **_vllm_latencies(metrics),
         "sim": {
             "name": experiment.name,
             "seed": experiment.seed,
             "interrupted": log.interrupted,
             "metrics": metrics,
+            "requests": distributions(requests),
+            "throughput": throughput(requests, duration_s),
             "slo": _slo_report(metrics, experiment.slo, attained),
             "stability": stability(requests, experiment.workload),
+            "closed_loop": closed_loop(workload, requests),
             "batch": batch_use(log, duration_s),
-            "kv_cache": kv_use(experiment, log, duration_s),
+            "kv_cache": kv_use(experiment, log, requests, duration_s),
             "step_time": step_time_use(log),
-            "notes": list(notes),
+            "utilisation": utilisation(experiment, log, duration_s),
+            "cost": cost(experiment, int(requests["output_tokens"].sum()), duration_s),
+            "notes": [*experiment.notes, *workload.notes],
             "performance": _performance(log, len(requests)),
         },
     }
@@ -56,18 +68,17 @@ def _vllm_header(experiment: Experiment, log: RunLog, requests: pd.DataFrame, du
         "model_id": experiment.model.name,
         "tokenizer_id": experiment.model.name,
         "num_prompts": log.recorder.totals.arrivals,
-        "request_rate": "inf" if isinstance(arrivals, AllAtOnce) else experiment.workload.offered_rate,
+        "request_rate": "inf" if isinstance(arrivals, AllAtOnce | ClosedLoop) else experiment.workload.offered_rate,
         "burstiness": _burstiness(arrivals),
-        "max_concurrency": None,
+        "max_concurrency": arrivals.users if isinstance(arrivals, ClosedLoop) else None,
         "duration": duration_s,
         "completed": len(requests),
         "failed": 0,
         "total_input_tokens": prompt_tokens,
         "total_output_tokens": output_tokens,
-        "request_throughput": _rate(len(requests), duration_s),
-        "output_throughput": _rate(output_tokens, duration_s),
-        "total_token_throughput": _rate(prompt_tokens + output_tokens, duration_s),
-        "max_concurrent_requests": _peak_in_system(requests),
+        "request_throughput": ratio(len(requests), duration_s),
+        "output_throughput": ratio(output_tokens, duration_s),
+        "total_token_throughput": ratio(prompt_tokens + output_tokens, duration_s),
     }
 
 
@@ -114,25 +125,13 @@ def _slo_report(
     return {"met": all(met.values()), "limits": dict(slo), "values": values, "good_request_fraction": share}
 
 
-def _peak_in_system(requests: pd.DataFrame) -> int:
-    """Most requests between arrival and finish at once; one that leaves makes room for one that comes just then."""
-    times = np.concatenate([requests["finish_s"].to_numpy(), requests["arrival_s"].to_numpy()])
-    change = np.repeat([-1, 1], len(requests))
-    order = np.lexsort((change, times))
-    return int(np.cumsum(change[order]).max(initial=0))
-
-
 def _performance(log: RunLog, completed: int) -> dict[str, float | None]:
     spent = log.performance
     return {
         "cpu_s": spent.cpu_s,
         "wall_s": spent.wall_s,
-        "requests_per_cpu_s": _rate(completed, spent.cpu_s),
+        "requests_per_cpu_s": ratio(completed, spent.cpu_s),
         "engine_iterations": int(sum(log.recorder.iterations.arrays["iterations"])),
         "simpy_events": spent.simpy_events,
         "peak_memory_bytes": spent.peak_memory_bytes,
     }
-
-
-def _rate(amount: float, duration_s: float) -> float | None:
-    return amount / duration_s if duration_s > 0 else None

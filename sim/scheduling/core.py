@@ -83,8 +83,10 @@ class SchedulerCore:
         return self.engine.slot_blocks * self.engine.block_size - final_tokens
 
     def enqueue(self, request: Request) -> RequestState:
-        """A request joins the waiting queue; the model stops at its output length or at `max_model_len`."""
+        """A request joins the waiting queue; the model stops at its output length, its limit or `max_model_len`."""
         output_tokens = min(request.output_tokens, self.engine.resolved_max_model_len - request.prompt_tokens)
+        if request.max_new_tokens is not None:
+            output_tokens = min(output_tokens, request.max_new_tokens)
         state = RequestState(request, arrival_rank=self._arrivals, output_tokens=output_tokens)
         self._arrivals += 1
         self.waiting.push(state)

@@ -16,8 +16,11 @@ REQUEST_COLUMNS = {
     "cached_tokens": "q",
     "output_tokens": "q",
     "preemptions": "q",
+    "session_id": "q",
 }
-"""One row a finished request. `queued_s`: the engine read the request; `finish_s`: its answer was complete."""
+"""One row a finished request. `queued_s`: the engine read the request; `scheduled_s`: the prefill that gave its
+first token began (a preemption may have undone an earlier one); `finish_s`: its answer was complete;
+`session_id` is -1 for a request of no session."""
 
 ITERATION_COLUMNS = {
     "start_s": "d",
@@ -34,8 +37,8 @@ ITERATION_COLUMNS = {
 }
 """One row a run of like iterations: the first takes `first_step_s`, each one after it `step_increment_s` longer."""
 
-GAP_COLUMNS = {"gap_s": "d", "tokens": "q"}
-"""Time between successive tokens of a request: `tokens` gaps of `gap_s` each."""
+GAP_COLUMNS = {"gap_s": "d", "tokens": "q", "end_s": "d"}
+"""Time between successive tokens of a request: `tokens` gaps of `gap_s` each, which ended at `end_s`."""
 
 
 class Columns:

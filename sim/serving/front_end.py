@@ -14,7 +14,7 @@ from sim.specs.request import Request
 class FrontEnd:
     """`submit` takes a request at the current instant; `take_all` hands over what came since the last call.
 
-    `is_closed` says that no request will come any more.
+    `is_closed` says that no request will come any more. Who wants to know of an answer asks with `answer_to`.
     """
 
     def __init__(self, clock: Clock, recorder: Recorder) -> None:
@@ -22,6 +22,7 @@ class FrontEnd:
         self._recorder = recorder
         self._inbox: list[Request] = []
         self._bell: Event | None = None
+        self._awaited: dict[int, Event] = {}
         self.is_closed = False
 
     def feed(self, source: Iterable[Request]) -> Generator[Event, None, None]:
@@ -30,14 +31,29 @@ class FrontEnd:
             if request.arrival_s > self._clock.now:
                 yield self._clock.at(request.arrival_s)
             self.submit(request)
-        self.is_closed = True
-        self._ring()
+        self.close()
 
     def submit(self, request: Request) -> None:
         """A request arrives."""
         self._recorder.on_arrival(request)
         self._inbox.append(request)
         self._ring()
+
+    def close(self) -> None:
+        """No request will come any more."""
+        self.is_closed = True
+        self._ring()
+
+    def answer_to(self, request: Request) -> Event:
+        """An event that fires when `request` has its whole answer."""
+        self._awaited[request.request_id] = self._clock.event()
+        return self._awaited[request.request_id]
+
+    def on_finish(self, request: Request) -> None:
+        """The engine has answered."""
+        answered = self._awaited.pop(request.request_id, None)
+        if answered is not None:
+            answered.succeed()
 
     def take_all(self) -> list[Request]:
         """The requests that came since the last call, in order of arrival."""

@@ -14,6 +14,8 @@ from sim.serving.columns import GAP_COLUMNS, ITERATION_COLUMNS, REQUEST_COLUMNS,
 from sim.serving.executor import Execution
 from sim.specs.request import Request
 
+NO_SESSION = -1
+
 
 @dataclass
 class Totals:
@@ -22,6 +24,7 @@ class Totals:
     Names ending in `_request_s`, `_block_s`, `_token_s` and `_slot_s` are integrals over time: amount times seconds.
     `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left. `group_s` is time by
     operation group and the resource that set it; `blocked_s` is time by what kept the head of the queue from starting.
+    `flops` and `memory_bytes` are what the iterations computed and moved on one GPU, where the cost model counts them.
     """
 
     arrivals: int = 0
@@ -30,6 +33,8 @@ class Totals:
     computed_tokens: int = 0
     executed_tokens: int = 0
     busy_s: float = 0.0
+    flops: float = 0.0
+    memory_bytes: float = 0.0
     in_system_request_s: float = 0.0
     kv_used_block_s: float = 0.0
     kv_stored_token_s: float = 0.0
@@ -144,8 +149,10 @@ class Recorder:
         totals.active_slot_s += core.active_members * duration_s
         if plan.blocked_by:
             totals.blocked_s[plan.blocked_by] += duration_s
-        for group, seconds, bound in execution.times:
+        for group, seconds, bound, flops, memory_bytes in execution.times:
             totals.group_s[group, bound] += seconds
+            totals.flops += flops
+            totals.memory_bytes += memory_bytes
 
     def _note_tokens(self, now_s: float, outcome: Outcome) -> None:
         """Stamp the emitted tokens. Nearly all have waited just this step: those gaps are counted as one run."""
@@ -157,10 +164,10 @@ class Recorder:
             elif trip.last_token_s == self.end_s:
                 common += 1
             else:
-                self.gaps.append(now_s - trip.last_token_s, 1)
+                self.gaps.append(now_s - trip.last_token_s, 1, now_s)
             trip.last_token_s = now_s
         if common:
-            self.gaps.append(common_gap_s, common)
+            self.gaps.append(common_gap_s, common, now_s)
         self.totals.emitted_tokens += len(outcome.emitted)
 
     def _note_finish(self, now_s: float, state: RequestState) -> None:
@@ -169,6 +176,7 @@ class Recorder:
         self.requests.append(
             request.request_id, request.arrival_s, trip.queued_s, trip.scheduled_s, trip.first_token_s, now_s,
             request.prompt_tokens, cached_tokens, state.emitted_tokens, state.preemptions,
+            NO_SESSION if request.session_id is None else request.session_id,
         )  # fmt: skip
 
     def _note_waiting(self, now_s: float, waiting: int) -> None:

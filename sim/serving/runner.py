@@ -42,6 +42,8 @@ class Runner:
             yield self._clock.timeout(execution.duration_s)
             outcome = self._core.apply(plan)
             self._recorder.on_outcome(self._clock.now, outcome, self._core)
+            for state in outcome.finished:
+                self._front_end.on_finish(state.request)
 
     def _wait_for_batch(self) -> Generator[Event, None, None]:
         """Until there is something to run, and a forming static batch is full or has waited long enough."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -9,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sim.cost import cost_model
+from sim.errors import InputError
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.schedule_log import Record
 from sim.serving.clock import Clock
+from sim.serving.closed_loop import ClosedLoopUsers
 from sim.serving.executor import Executor
 from sim.serving.front_end import FrontEnd
 from sim.serving.recorder import Recorder
 from sim.serving.runner import Runner
 from sim.specs.experiment import Experiment
-from sim.workload.source import Workload
+from sim.workload.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,13 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
     executor = Executor(experiment.engine, cost_model(experiment))
     front_end = FrontEnd(clock, recorder)
     runner = Runner(clock, core, executor, front_end, recorder)
-    clock.process(front_end.feed(workload))
+    if workload.users is None:
+        clock.process(front_end.feed(workload))
+    else:
+        _refuse_endless_forming(core, workload.users)
+        users = ClosedLoopUsers(clock, front_end, workload)
+        for session_id in range(workload.users):
+            clock.process(users.user(session_id))
     clock.process(runner.run())
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     interrupted = clock.run_to_the_end()
@@ -63,6 +72,15 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
         peak_memory_bytes=_peak_memory_bytes(),
     )
     return RunLog(recorder, core, performance, interrupted)
+
+
+def _refuse_endless_forming(core: SchedulerCore, users: int) -> None:
+    """A batch that waits without end for more requests than there are users would never start."""
+    if math.isinf(core.engine.formation_timeout_s) and users < core.full_batch:
+        raise InputError(
+            f"engine.formation_timeout_s: is inf, so a batch waits for {core.full_batch} requests, but "
+            f"workload.arrivals.users {users} never send as many at once; give a timeout or lower engine.max_num_seqs"
+        )
 
 
 def _peak_memory_bytes() -> int:

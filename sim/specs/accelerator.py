@@ -26,7 +26,9 @@ class AcceleratorSpec(Spec):
     """One device. Peaks are dense (no sparsity); bandwidths in bytes per second.
 
     `memory_bytes` is what the driver reports, which is what a serving engine divides up; it differs from the GB on the
-    box. `link_bytes_per_s` is the sum of both directions of the link to its peers.
+    box. `link_bytes_per_s` is the sum of both directions of the link to its peers. `power_w` is the thermal design
+    power (TDP), the most a device draws for long. `price_per_hour` is what one costs for an hour, in any currency;
+    prices depend on contract and place, so the catalogue has none.
     """
 
     name: str
@@ -35,6 +37,8 @@ class AcceleratorSpec(Spec):
     peak_flop_per_s: dict[Literal["bfloat16", "float16", "float32", "float8", "int8", "float4"], PositiveFloat]
     link_bytes_per_s: PositiveFloat
     link_latency_s: NonNegativeFloat = 5e-6
+    power_w: PositiveFloat | None = None
+    price_per_hour: NonNegativeFloat | None = None
     efficiency: Efficiency = Field(default_factory=Efficiency)
     source: str = ""
     confidence: Literal["A", "B", "C"] = "C"

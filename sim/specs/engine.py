@@ -45,7 +45,7 @@ class EngineSpec(Spec):
     tensor_parallel_size: PositiveInt = 1
 
     # admission
-    order: Literal["fcfs", "priority"]
+    order: Literal["fcfs", "priority", "shortest_predicted"]
     gate: Literal["whole_prompt", "first_chunk", "slot"]
     watermark: Annotated[float, Field(ge=0, lt=1)]
     formation: Literal["continuous", "drain_then_fill"]

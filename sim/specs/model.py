@@ -183,6 +183,12 @@ class ModelSpec(Spec):
         return self.total_parameters - round(self.expert_parameters * idle_share)
 
     @property
+    def matrix_parameters(self) -> int:
+        """Weights that one token is multiplied with: projections, MLPs, its experts, routers and the head."""
+        embedding = 0 if self.tie_word_embeddings else self.lm_head_parameters
+        return self.active_parameters - embedding - self._vector_parameters
+
+    @property
     def _attention_parameters(self) -> int:
         return self.num_hidden_layers * self.attention_parameters_per_layer
 
@@ -199,9 +205,13 @@ class ModelSpec(Spec):
         """Embedding, head, routers, QKV biases and norms: what quantisation leaves alone."""
         embeddings = self.lm_head_parameters * (1 if self.tie_word_embeddings else 2)
         routers = self.hidden_size * self.experts.num_experts * self.experts.num_moe_layers if self.experts else 0
+        return embeddings + routers + self._vector_parameters
+
+    @property
+    def _vector_parameters(self) -> int:
+        """QKV biases and norms."""
         biases = self.query_size + 2 * self.kv_size if self.attention_bias else 0
-        norms = self.hidden_size * (2 * self.num_hidden_layers + 1)
-        return embeddings + routers + self.num_hidden_layers * biases + norms
+        return self.num_hidden_layers * biases + self.hidden_size * (2 * self.num_hidden_layers + 1)
 
     # ---- bytes ------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -10,8 +11,12 @@ class Request:
     """What arrives. Immutable; everything that happens to it is kept by the engine and the recorder.
 
     `output_tokens` is what the model will really say. Schedulers do not look at it: only the core does, to know when
-    the model has stopped. `service_s` is the request's whole service time under the `per_request` cost model.
-    Lower `priority` values are served earlier.
+    the model has stopped. What a scheduler may see of the answer's length is `max_new_tokens`, where the client sets a
+    limit, and `predicted_output_tokens`, where somebody predicts it.
+
+    Lower `priority` values are served earlier. `session_id` is the user of a closed loop or the conversation of a
+    trace. `block_ids` name the prompt's blocks: equal ids stand for equal prompts up to and including that block.
+    `service_s` is the request's whole service time under the `per_request` cost model.
     """
 
     request_id: int
@@ -19,4 +24,9 @@ class Request:
     prompt_tokens: int
     output_tokens: int
     priority: int = 0
+    max_new_tokens: int | None = None
+    predicted_output_tokens: int | None = None
+    tenant: str | None = None
+    session_id: int | None = None
+    block_ids: Sequence[int] = ()
     service_s: float | None = None

@@ -13,7 +13,7 @@ from sim.errors import InputError, did_you_mean
 SpecT = TypeVar("SpecT", bound=BaseModel)
 
 _KIND_KEYS = ("distribution", "process", "kind")
-_UNION_LABELS = ("[key]", "str", "dict[str,any]")
+_UNION_LABELS = ("[key]", "str", "dict[str,any]", "of each", "of both")
 _REQUIREMENTS = {
     "model_type": "must be a mapping of names to values",
     "model_attributes_type": "must be a mapping of names to values",

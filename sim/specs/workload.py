@@ -7,8 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from sim.specs.base import CoefficientOfVariation, NonNegativeFloat, PositiveFloat, Seconds, SecondsOrZero, Spec
-from sim.specs.distributions import LengthDistribution
+from sim.specs.base import (
+    CoefficientOfVariation,
+    NonNegativeFloat,
+    PositiveFloat,
+    Seconds,
+    SecondsOrZero,
+    Spec,
+    Tokens,
+)
+from sim.specs.distributions import DurationDistribution, LengthDistribution
 
 
 class PoissonArrivals(Spec):
@@ -73,10 +81,21 @@ class DiurnalArrivals(Spec):
     period_s: Seconds
 
 
-Arrivals = Annotated[
-    PoissonArrivals | GammaArrivals | DeterministicArrivals | AllAtOnce | PiecewiseArrivals | DiurnalArrivals,
-    Field(discriminator="process"),
-]
+class ClosedLoop(Spec):
+    """`users` people who think, send a request, wait for the whole answer, and think again.
+
+    Without `think_time_s` they send the next request at once: a load test at fixed concurrency.
+    """
+
+    process: Literal["closed_loop"]
+    users: Annotated[int, Field(ge=1, le=10**6)]
+    think_time_s: DurationDistribution | None = None
+
+
+OpenArrivals = PoissonArrivals | GammaArrivals | DeterministicArrivals | AllAtOnce | PiecewiseArrivals | DiurnalArrivals
+"""Requests that come whether or not earlier ones have been answered."""
+
+Arrivals = Annotated[OpenArrivals | ClosedLoop, Field(discriminator="process")]
 
 
 class IndependentLengths(Spec):
@@ -89,20 +108,33 @@ class IndependentLengths(Spec):
 class JointLengths(Spec):
     """Prompt and output lengths drawn together from a shipped shape of a real trace."""
 
-    distribution: Literal["azure-2023-conversation"]
+    distribution: Literal["azure-2023-code", "azure-2023-conversation"]
+
+
+class ShareGptLengths(Spec):
+    """Prompt and output lengths drawn together from the first exchanges in a public ShareGPT file, JSON or .gz.
+
+    The file holds text: tokens are estimated as ceil(characters / characters_per_token), no tokenizer counts them.
+    """
+
+    distribution: Literal["sharegpt"]
+    path: str
+    characters_per_token: Annotated[float, Field(ge=0.1, le=100)] = 4.0
 
 
 def _lengths_kind(value: Any) -> str:
-    """Which of the two a mapping means; a distribution of one length, written where two belong, lacks its prompt."""
-    if isinstance(value, dict) and value.get("distribution") in ("fixed", "uniform", "geometric", "lognormal"):
-        return IndependentLengths.__name__
-    if isinstance(value, JointLengths) or (isinstance(value, dict) and "distribution" in value):
-        return JointLengths.__name__
-    return IndependentLengths.__name__
+    """One distribution of both or one of each; a distribution of one length, where two belong, lacks its prompt."""
+    if isinstance(value, dict):
+        kind = value.get("distribution")
+        both = "distribution" in value and kind not in ("fixed", "uniform", "geometric", "lognormal")
+    else:
+        both = isinstance(value, JointLengths | ShareGptLengths)
+    return "of both" if both else "of each"
 
 
 Lengths = Annotated[
-    Annotated[IndependentLengths, Tag("IndependentLengths")] | Annotated[JointLengths, Tag("JointLengths")],
+    Annotated[IndependentLengths, Tag("of each")]
+    | Annotated[JointLengths | ShareGptLengths, Field(discriminator="distribution"), Tag("of both")],
     Discriminator(_lengths_kind),
 ]
 
@@ -120,22 +152,40 @@ class TraceSpec(Spec):
     jitter_s: SecondsOrZero = 0.0
 
 
+Share = Annotated[float, Field(gt=0, le=1e9)]
+"""Relative to the sum of all shares."""
+
+
+class OutputPredictor(Spec):
+    """Predicts each answer's length, for orders that want to know it.
+
+    The prediction is the true length times an independent lognormal error of mean 1 and coefficient of variation
+    `error_cv`, rounded, at least 1: unbiased, and perfect at 0.
+    """
+
+    error_cv: Annotated[float, Field(ge=0, le=1e3)]
+
+
 class WorkloadSpec(Spec):
     """Either `trace`, or `arrivals`, `lengths` and `num_requests`.
 
-    `priorities` maps a priority value (lower is served first) to its share of the requests, for generated workloads.
+    `priorities` maps a priority value (lower is served first) to its share of the requests, `tenants` a name to its
+    share, both for generated workloads. `max_new_tokens` is the limit that every request sets on its answer.
     """
 
     arrivals: Arrivals | None = None
     lengths: Lengths | None = None
     trace: TraceSpec | None = None
     num_requests: Annotated[int, Field(ge=1, le=10**8)] | None = None
-    priorities: Annotated[dict[int, Annotated[float, Field(gt=0, le=1e9)]], Field(min_length=1)] | None = None
+    priorities: Annotated[dict[int, Share], Field(min_length=1)] | None = None
+    tenants: Annotated[dict[str, Share], Field(min_length=1)] | None = None
+    max_new_tokens: Tokens | None = None
+    output_predictor: OutputPredictor | None = None
 
     @model_validator(mode="after")
     def _one_way_to_get_requests(self) -> WorkloadSpec:
         if self.trace is not None:
-            extra = [key for key in ("arrivals", "lengths", "priorities") if getattr(self, key) is not None]
+            extra = [key for key in ("arrivals", "lengths", "priorities", "tenants") if getattr(self, key) is not None]
             if extra:
                 raise ValueError(f"trace and {extra[0]} exclude each other; drop one of them")
             return self
@@ -143,6 +193,12 @@ class WorkloadSpec(Spec):
         if missing:
             raise ValueError(f"{missing[0]} is missing; give arrivals, lengths and num_requests, or a trace")
         return self
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """Paths of the files that a run reads."""
+        lengths = (self.lengths.path,) if isinstance(self.lengths, ShareGptLengths) else ()
+        return lengths if self.trace is None else (self.trace.path,)
 
     @property
     def offered_rate(self) -> float | None:

@@ -39,8 +39,9 @@ def run(experiment: Experiment, on_record: Callable[[Record], None] | None = Non
     """
     workload = build_workload(experiment)
     log = simulate(experiment, workload, on_record)
-    requests, iterations, gaps = requests_table(log.recorder), iterations_table(log.recorder), gaps_table(log.recorder)
-    summary = summarise(experiment, log, requests, gaps, notes=experiment.notes + workload.notes)
+    requests, iterations = requests_table(log.recorder, workload), iterations_table(log.recorder)
+    gaps = gaps_table(log.recorder)
+    summary = summarise(experiment, workload, log, requests, gaps)
     if log.interrupted:
         summary["sim"]["audit"] = None
     else:

@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.yaml_file import dump_yaml
@@ -88,18 +90,56 @@ def finished_summary(folder: Path, experiment: Experiment) -> dict[str, Any] | N
     return summary
 
 
+def load_summary(folder: Path) -> dict[str, Any]:
+    """The summary of the run in `folder`. Raises InputError where there is no whole run by this version."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the result folder of a run")
+    if not (folder / "manifest.json").is_file():
+        raise InputError(f"{folder}: holds no whole run (manifest.json is missing); give the folder of one, or run it")
+    manifest, summary = (_read_json(folder / name) for name in ("manifest.json", "summary.json"))
+    if manifest.get("version") != __version__:
+        raise InputError(
+            f"{folder}: was written by servesim {manifest.get('version')}, this is {__version__}; run it again: "
+            f"servesim run {folder / 'config.resolved.yaml'}"
+        )
+    return summary
+
+
+def load_requests(folder: Path) -> pd.DataFrame:
+    """The requests table of the run in `folder`."""
+    path = folder / "requests.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run the experiment again") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run the experiment again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; run the experiment again")
+    return content
+
+
 def config_hash(experiment: Experiment) -> str:
-    """A short name for everything the run depends on, trace contents included."""
+    """A short name for everything the run depends on, contents of the files it reads included."""
     digest = hashlib.sha256(json.dumps(experiment.resolved(), sort_keys=True).encode())
-    for trace_hash in input_hashes(experiment).values():
-        digest.update(trace_hash.encode())
+    for file_hash in input_hashes(experiment).values():
+        digest.update(file_hash.encode())
     return digest.hexdigest()[:12]
 
 
 def input_hashes(experiment: Experiment) -> dict[str, str]:
     """SHA-256 of every file the run reads besides its config."""
-    trace = experiment.workload.trace
-    return {} if trace is None else {trace.path: hashlib.sha256(Path(trace.path).read_bytes()).hexdigest()}
+    return {path: _sha256(path) for path in experiment.workload.input_files}
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_json(value: Any) -> str:

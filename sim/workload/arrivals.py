@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from sim.specs.workload import (
     AllAtOnce,
-    Arrivals,
     DeterministicArrivals,
     DiurnalArrivals,
     GammaArrivals,
+    OpenArrivals,
     PiecewiseArrivals,
     PoissonArrivals,
 )
@@ -20,7 +20,7 @@ HALVINGS = 64
 """More than a float has bits: the bracket cannot shrink further."""
 
 
-def draw_arrivals(spec: Arrivals, count: int, random: np.random.Generator) -> FloatArray:
+def draw_arrivals(spec: OpenArrivals, count: int, random: np.random.Generator) -> FloatArray:
     """`count` arrival times. Random processes start with a gap, deterministic ones at time 0."""
     match spec:
         case PoissonArrivals():

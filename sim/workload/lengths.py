@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,31 +21,39 @@ from sim.specs.distributions import (
     UniformTokens,
 )
 from sim.specs.engine import EngineSpec
-from sim.specs.workload import JointLengths, Lengths
+from sim.specs.workload import IndependentLengths, JointLengths, Lengths, ShareGptLengths
 from sim.streams import stream
 from sim.workload.shape import load_shape
+from sim.workload.sharegpt import read_conversations
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+Sampler = Callable[[int, np.random.Generator, np.random.Generator], tuple[IntArray, IntArray]]
+"""From a count, a stream for prompts and one for outputs to that many pairs of lengths."""
 MAX_REDRAWS = 200
 LONGEST = 2**40
 """Draws are cut here, far beyond any sequence, so that sums of lengths stay whole numbers of 64 bits."""
 
 
-def draw_lengths(lengths: Lengths, count: int, engine: EngineSpec, seed: int) -> tuple[IntArray, IntArray, int]:
-    """`count` prompt and output lengths, and how many pairs had to be drawn again.
+def draw_lengths(
+    lengths: Lengths, count: int, engine: EngineSpec, seed: int
+) -> tuple[IntArray, IntArray, tuple[str, ...]]:
+    """`count` prompt and output lengths, and notes on how they came about.
 
     A pair whose sum exceeds the engine's longest sequence is drawn again, so the law is the config's, conditioned on
     fitting. Raises InputError when the distribution hardly ever fits.
     """
     limit_tokens = engine.longest_sequence_tokens
-    prompts, outputs = _draw(lengths, count, seed, "")
+    sample, notes = _sampler(lengths)
+    prompts, outputs = _draw(sample, count, seed, "")
     too_long = np.flatnonzero(prompts + outputs > limit_tokens)
-    redrawn = len(too_long)
+    if len(too_long):
+        exceeded = f"{len(too_long)} of {count} length pairs exceeded {limit_tokens} tokens"
+        notes = (*notes, f"{exceeded} and were drawn again, until they fitted")
     for attempt in range(MAX_REDRAWS):
         if not len(too_long):
-            return prompts, outputs, redrawn
-        prompts[too_long], outputs[too_long] = _draw(lengths, len(too_long), seed, f"_redraw_{attempt}")
+            return prompts, outputs, notes
+        prompts[too_long], outputs[too_long] = _draw(sample, len(too_long), seed, f"_redraw_{attempt}")
         too_long = too_long[prompts[too_long] + outputs[too_long] > limit_tokens]
     longest = int((prompts + outputs).max())
     binding = "max_model_len" if limit_tokens == engine.max_model_len else "num_gpu_blocks"
@@ -52,11 +63,23 @@ def draw_lengths(lengths: Lengths, count: int, engine: EngineSpec, seed: int) ->
     )
 
 
-def _draw(lengths: Lengths, count: int, seed: int, suffix: str) -> tuple[IntArray, IntArray]:
-    prompt_stream, output_stream = stream(seed, f"prompt_lengths{suffix}"), stream(seed, f"output_lengths{suffix}")
-    if isinstance(lengths, JointLengths):
-        return load_shape(lengths.distribution).sample(count, prompt_stream, output_stream)
-    return draw_tokens(lengths.prompt, count, prompt_stream), draw_tokens(lengths.output, count, output_stream)
+def _sampler(lengths: Lengths) -> tuple[Sampler, tuple[str, ...]]:
+    """What draws prompts and outputs by the config's distributions, and notes on it."""
+    match lengths:
+        case JointLengths():
+            return load_shape(lengths.distribution).sample, ()
+        case ShareGptLengths():
+            conversations = read_conversations(Path(lengths.path), lengths.characters_per_token)
+            return conversations.sample, (conversations.note,)
+        case IndependentLengths():
+            return lambda count, prompt_stream, output_stream: (
+                draw_tokens(lengths.prompt, count, prompt_stream),
+                draw_tokens(lengths.output, count, output_stream),
+            ), ()
+
+
+def _draw(sample: Sampler, count: int, seed: int, suffix: str) -> tuple[IntArray, IntArray]:
+    return sample(count, stream(seed, f"prompt_lengths{suffix}"), stream(seed, f"output_lengths{suffix}"))
 
 
 def draw_tokens(spec: LengthDistribution, count: int, random: np.random.Generator) -> IntArray:
@@ -69,7 +92,7 @@ def draw_tokens(spec: LengthDistribution, count: int, random: np.random.Generato
         case GeometricTokens():
             return np.minimum(random.geometric(1 / spec.mean, size=count), LONGEST)
         case LognormalTokens():
-            drawn = _lognormal(spec.mean, spec.cv, count, random)
+            drawn = lognormal(spec.mean, spec.cv, count, random)
             return np.clip(np.rint(drawn), 1, LONGEST).astype(np.int64)
 
 
@@ -81,10 +104,10 @@ def draw_durations(spec: DurationDistribution, count: int, random: np.random.Gen
         case ExponentialDuration():
             return random.exponential(spec.mean, size=count)
         case LognormalDuration():
-            return _lognormal(spec.mean, spec.cv, count, random)
+            return lognormal(spec.mean, spec.cv, count, random)
 
 
-def _lognormal(mean: float, cv: float, count: int, random: np.random.Generator) -> FloatArray:
+def lognormal(mean: float, cv: float, count: int, random: np.random.Generator) -> FloatArray:
     """Lognormal by its own mean and coefficient of variation: sigma² = ln(1 + cv²), mu = ln(mean) - sigma²/2."""
     variance = np.log1p(cv * cv)
     return random.lognormal(np.log(mean) - variance / 2, np.sqrt(variance), size=count)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,70 +13,77 @@ from sim.errors import InputError
 from sim.specs.cost import PerRequestCost
 from sim.specs.engine import EngineSpec
 from sim.specs.experiment import Experiment
-from sim.specs.request import Request
-from sim.specs.workload import DiurnalArrivals, PiecewiseArrivals
+from sim.specs.workload import ClosedLoop, DiurnalArrivals, OutputPredictor, PiecewiseArrivals, WorkloadSpec
 from sim.streams import stream
 from sim.workload.arrivals import draw_arrivals
-from sim.workload.lengths import draw_durations, draw_lengths
+from sim.workload.lengths import draw_durations, draw_lengths, lognormal
 from sim.workload.traces import read_trace
+from sim.workload.workload import Workload
 
 CLOCK_RESOLUTION_S = 1e-6
 
 
-@dataclass(frozen=True)
-class Workload:
-    """All requests of a run as columns, in arrival order; arrays of equal length, seconds and tokens."""
-
-    arrival_s: NDArray[np.float64]
-    prompt_tokens: NDArray[np.int64]
-    output_tokens: NDArray[np.int64]
-    priority: NDArray[np.int64]
-    service_s: NDArray[np.float64] | None
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.arrival_s)
-
-    def __iter__(self) -> Iterator[Request]:
-        services = [None] * len(self) if self.service_s is None else self.service_s.tolist()
-        columns = (self.arrival_s, self.prompt_tokens, self.output_tokens, self.priority)
-        rows = zip(*(column.tolist() for column in columns), services, strict=True)
-        for index, (arrival_s, prompt, output, priority, service_s) in enumerate(rows):
-            yield Request(index, arrival_s, prompt, output, priority, service_s)
-
-
 def build_workload(experiment: Experiment) -> Workload:
     """The requests an experiment describes. Raises InputError for one that could never be served."""
-    workload = _from_trace(experiment) if experiment.workload.trace else _generated(experiment)
-    last_s = workload.arrival_s[-1]
-    if not np.spacing(last_s) < CLOCK_RESOLUTION_S:
-        knob = "trace.time_scale: lower it" if experiment.workload.trace else "arrivals.rate: raise it"
-        if isinstance(experiment.workload.arrivals, (PiecewiseArrivals, DiurnalArrivals)):
-            knob = "arrivals: raise the rate"
-        raise InputError(f"workload.{knob}; arrivals up to {last_s:.3g} s are too far out for a clock of microseconds")
-    return workload
+    table, notes = _from_trace(experiment) if experiment.workload.trace else _generated(experiment)
+    table, more_notes = _describe_answers(table, experiment)
+    if isinstance(experiment.cost, PerRequestCost):
+        services = stream(experiment.seed, "services")
+        table["service_s"] = draw_durations(experiment.cost.service_s, len(table), services)
+    users, think_s = _users(experiment, len(table))
+    _check_clock(experiment.workload, float(table["arrival_s"].iloc[-1] if think_s is None else think_s.sum() / users))
+    return Workload(table, users, think_s, notes=(*notes, *more_notes))
 
 
-def _generated(experiment: Experiment) -> Workload:
+def _generated(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     spec, seed, engine = experiment.workload, experiment.seed, experiment.engine
     assert spec.arrivals is not None
     assert spec.lengths is not None
     assert spec.num_requests is not None
     count = spec.num_requests
-    prompts, outputs, redrawn = draw_lengths(spec.lengths, count, engine, seed)
-    limit = engine.longest_sequence_tokens
-    note = f"{redrawn} of {count} length pairs exceeded {limit} tokens and were drawn again, until they fitted"
-    return Workload(
-        arrival_s=draw_arrivals(spec.arrivals, count, stream(seed, "arrivals")),
-        prompt_tokens=prompts,
-        output_tokens=outputs,
-        priority=_priorities(spec.priorities, count, stream(seed, "priorities")),
-        service_s=_services(experiment, count),
-        notes=(note,) if redrawn else (),
-    )
+    prompts, outputs, notes = draw_lengths(spec.lengths, count, engine, seed)
+    columns: dict[str, Any] = {"prompt_tokens": prompts, "output_tokens": outputs}
+    if not isinstance(spec.arrivals, ClosedLoop):
+        columns["arrival_s"] = draw_arrivals(spec.arrivals, count, stream(seed, "arrivals"))
+    if spec.priorities:
+        columns["priority"] = _by_share(spec.priorities, count, stream(seed, "priorities"))
+    if spec.tenants:
+        columns["tenant"] = _by_share(spec.tenants, count, stream(seed, "tenants"))
+    return pd.DataFrame(columns), [*notes]
 
 
-def _from_trace(experiment: Experiment) -> Workload:
+def _by_share(shares: Mapping[Any, float], count: int, random: np.random.Generator) -> NDArray[Any]:
+    weights = np.array(list(shares.values()))
+    return random.choice(np.array(list(shares)), size=count, p=weights / weights.sum())
+
+
+def _users(experiment: Experiment, count: int) -> tuple[int, NDArray[np.float64]] | tuple[None, None]:
+    """How many users a closed loop has, and how long they think before each of `count` requests."""
+    loop = experiment.workload.arrivals
+    if not isinstance(loop, ClosedLoop):
+        return None, None
+    if loop.think_time_s is None:
+        return loop.users, np.zeros(count)
+    return loop.users, draw_durations(loop.think_time_s, count, stream(experiment.seed, "think_times"))
+
+
+def _check_clock(spec: WorkloadSpec, last_s: float) -> None:
+    """Refuse arrivals so late that a float no longer tells microseconds apart."""
+    if np.spacing(last_s) < CLOCK_RESOLUTION_S:
+        return
+    match spec.arrivals:
+        case None:
+            knob = "trace.time_scale: lower it"
+        case ClosedLoop():
+            knob = "arrivals.think_time_s: lower it"
+        case PiecewiseArrivals() | DiurnalArrivals():
+            knob = "arrivals: raise the rate"
+        case _:
+            knob = "arrivals.rate: raise it"
+    raise InputError(f"workload.{knob}; arrivals up to {last_s:.3g} s are too far out for a clock of microseconds")
+
+
+def _from_trace(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     spec = experiment.workload
     assert spec.trace is not None
     trace = read_trace(spec.trace, experiment.seed)
@@ -89,14 +96,48 @@ def _from_trace(experiment: Experiment) -> Workload:
         )
     if cut:
         notes.append(f"{cut} of {len(rows)} outputs were cut where prompt plus output reached max_model_len")
-    return Workload(
-        arrival_s=rows["arrival_s"].to_numpy(),
-        prompt_tokens=rows["prompt_tokens"].to_numpy(),
-        output_tokens=outputs,
-        priority=rows["priority"].to_numpy(),
-        service_s=_services(experiment, len(rows)),
-        notes=tuple(notes),
-    )
+    return rows.assign(output_tokens=outputs).reset_index(drop=True), notes
+
+
+# ---- what is known of an answer before it is given ---------------------------------------------------------------
+
+
+def _describe_answers(table: pd.DataFrame, experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
+    """Cut outputs at the limit the client sets, and predict their lengths, where that is asked for."""
+    spec, notes = experiment.workload, []
+    if spec.max_new_tokens is not None:
+        _refuse_twice("max_new_tokens", "max_new_tokens", table)
+        table = table.assign(max_new_tokens=spec.max_new_tokens)
+    if "max_new_tokens" in table:
+        cut = int((table["output_tokens"] > table["max_new_tokens"]).sum())
+        table = table.assign(output_tokens=table[["output_tokens", "max_new_tokens"]].min(axis=1))
+        notes = [f"{cut} of {len(table)} outputs were cut at max_new_tokens"] if cut else []
+    if spec.output_predictor is not None:
+        _refuse_twice("output_predictor", "predicted_output_tokens", table)
+        table = table.assign(
+            predicted_output_tokens=_predict(table["output_tokens"], spec.output_predictor, experiment)
+        )
+    if experiment.engine.order == "shortest_predicted" and "predicted_output_tokens" not in table:
+        raise InputError(
+            "workload.output_predictor: is missing, but engine.order shortest_predicted needs predicted lengths; "
+            "give {error_cv: 0} for perfect ones, or a csv or jsonl trace with predicted_output_tokens"
+        )
+    return table, notes
+
+
+def _predict(outputs: pd.Series[int], predictor: OutputPredictor, experiment: Experiment) -> NDArray[np.int64]:
+    random = stream(experiment.seed, "output_predictor")
+    error = lognormal(1.0, predictor.error_cv, len(outputs), random) if predictor.error_cv else 1.0
+    predicted: NDArray[np.int64] = np.maximum(np.rint(outputs.to_numpy() * error), 1).astype(np.int64)
+    return predicted
+
+
+def _refuse_twice(key: str, column: str, table: pd.DataFrame) -> None:
+    if column in table:
+        raise InputError(f"workload.{key}: the trace has its own column {column}; drop one of them")
+
+
+# ---- a trace's lengths against the engine's limits ---------------------------------------------------------------
 
 
 def _head(rows: pd.DataFrame, count: int | None, path: str) -> pd.DataFrame:
@@ -129,16 +170,3 @@ def _fit_trace_lengths(rows: pd.DataFrame, engine: EngineSpec, path: str) -> tup
             f"KV memory ({holds} tokens); raise engine.num_gpu_blocks or gpu_memory_utilization, or remove such rows"
         )
     return fitted, int((fitted < outputs).sum())
-
-
-def _priorities(shares: dict[int, float] | None, count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    if shares is None:
-        return np.zeros(count, dtype=np.int64)
-    weights = np.array(list(shares.values()))
-    return random.choice(np.array(list(shares)), size=count, p=weights / weights.sum())
-
-
-def _services(experiment: Experiment, count: int) -> NDArray[np.float64] | None:
-    if not isinstance(experiment.cost, PerRequestCost):
-        return None
-    return draw_durations(experiment.cost.service_s, count, stream(experiment.seed, "services"))

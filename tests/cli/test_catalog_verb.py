@@ -40,6 +40,9 @@ def test_an_accelerator_with_its_ridge_points():
     facts = json.loads(catalog("h20", "--json").stdout)
     assert facts["memory_bytes_per_s"] == 4e12
     assert facts["ridge_flop_per_byte"]["bfloat16"] == pytest.approx(37)
+    assert facts["power_w"] == 400
+    assert facts["price_per_hour"] is None
+    assert "power_w: 700" in catalog("h100-sxm").stdout
 
 
 def test_files_of_the_users_own(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import numpy as np
@@ -101,6 +102,82 @@ def test_bad_input_is_refused(here, tmp_path, content, words, fragments):
     assert output.err.startswith("error: ")
     assert not [fragment for fragment in fragments if fragment not in output.err], output.err
     assert not (tmp_path / "results").exists()
+
+
+# ---- --save-mooncake -------------------------------------------------------------------------------------------------
+
+
+def rows_of(path):
+    content = path.read_bytes()
+    text = gzip.decompress(content) if path.suffix == ".gz" else content
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("saved", ["saved.jsonl", "saved.jsonl.gz"])
+@pytest.mark.parametrize(
+    ("content", "expected", "are_shared"),
+    [
+        (MOONCAKE, [(500 * i, 600, 7, [0, i + 1]) for i in range(41)], True),
+        (POISSON + "0,1000,5\n0.25,20,6\n", [(0, 1000, 5, [0, 1]), (250, 20, 6, [2])], False),
+        ("Timestamp,Request tokens,Response tokens\n7,20,5\n8.5,20,6\n", [(0, 20, 5, [0]), (1500, 20, 6, [1])], False),
+        (
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.5,9,8\n2023-11-16 18:15:47,7,6\n",
+            [(0, 9, 8, [0]), (500, 7, 6, [1])],
+            False,
+        ),
+        (
+            '{"chat_id": 1, "parent_chat_id": -1, "timestamp": 3, "input_length": 20, "output_length": 4, '
+            '"hash_ids": [5, 6]}\n',
+            [(0, 20, 4, [6], 1)],
+            True,
+        ),
+    ],
+    ids=["mooncake", "csv", "burstgpt", "azure", "bailian"],
+)
+def test_any_trace_is_saved_in_mooncakes_format(here, tmp_path, saved, content, expected, are_shared):
+    (tmp_path / "t").write_text(content)
+    output = here("t", "--save-mooncake", saved)
+    assert output.code == 0, output.err
+    keys = ("timestamp", "input_length", "output_length", "hash_ids", "session_id")
+    assert rows_of(tmp_path / saved) == [dict(zip(keys, row, strict=False)) for row in expected]
+    assert f"in {saved}" in output.err
+    assert ("no two prompts share one" not in output.err) == are_shared
+
+
+def test_a_saved_trace_is_described_as_the_first_was(here, tmp_path):
+    first = statistics_of(here, tmp_path, MOONCAKE, "--save-mooncake", "saved.jsonl")
+    again = json.loads(here("saved.jsonl", "--json").out)
+    assert again == first | {"file": "saved.jsonl"}
+
+
+def test_a_trace_may_be_saved_in_the_result_folder(here, tmp_path):
+    (tmp_path / "t").write_text(MOONCAKE)
+    assert here("t", "--out", "new", "--save-mooncake", "new/t.jsonl").code == 0
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"t.jsonl", "trace.json", "trace.png"}
+
+
+@pytest.mark.parametrize("name", ["t", "./folder/../t", "link", "hard"])
+def test_the_trace_itself_is_not_written_over(here, tmp_path, name):
+    (tmp_path / "t").write_text(MOONCAKE)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("t")
+    (tmp_path / "hard").hardlink_to(tmp_path / "t")
+    output = here("t", "--save-mooncake", name)
+    assert output.code == 2
+    assert "is the trace itself; give another path" in output.err
+    assert (tmp_path / "t").read_text() == MOONCAKE
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("place", ["folder", "no/such.jsonl", "t/below.jsonl"])
+def test_a_place_that_cannot_be_written_is_refused_with_the_option(here, tmp_path, place):
+    (tmp_path / "t").write_text(MOONCAKE)
+    (tmp_path / "folder").mkdir()
+    output = here("t", "--out", "out", "--save-mooncake", place)
+    assert output.code == 2
+    assert f"error: {place}: cannot be written" in output.err
+    assert "give --save-mooncake another place" in output.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_published_trace(here, measured_data, tmp_path):

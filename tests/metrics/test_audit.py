@@ -12,7 +12,8 @@ from sim.errors import AuditError
 from sim.metrics.audit import audit
 from sim.metrics.tables import iterations_table, requests_table
 from sim.serving.simulation import RunLog, simulate
-from sim.workload.source import Workload, build_workload
+from sim.workload.source import build_workload
+from sim.workload.workload import Workload
 
 
 class Run(NamedTuple):
@@ -29,7 +30,7 @@ def finished() -> Run:
     small = experiment(PREEMPTING, {"workload.num_requests": 30})
     workload = build_workload(small)
     log = simulate(small, workload)
-    return Run(log, workload, requests_table(log.recorder), iterations_table(log.recorder))
+    return Run(log, workload, requests_table(log.recorder, workload), iterations_table(log.recorder))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ FALSIFIED = {
     "nobody is left": lambda run: run.log.core.running.append(None),
     "output tokens asked for": lambda run: shift(run.requests, "output_tokens", 1),
     "tokens emitted": lambda run: vars(run.log.recorder.totals).update(emitted_tokens=1),
-    "gaps between tokens": lambda run: run.log.recorder.gaps.append(0.01, 1),
+    "gaps between tokens": lambda run: run.log.recorder.gaps.append(0.01, 1, 0.01),
     "tokens computed": lambda run: vars(run.log.core).update(dropped_tokens=run.log.core.dropped_tokens + 1),
     "prompts - cached": lambda run: shift(run.requests, "cached_tokens", 1),
     "blocks allocated": lambda run: vars(run.log.core.pool).update(allocated=run.log.core.pool.allocated + 1),

@@ -17,7 +17,8 @@ STATISTICS = ("mean", "median", "std", "p50", "p90", "p95", "p99")
 HEADER = {
     "date", "backend", "model_id", "tokenizer_id", "num_prompts", "request_rate", "burstiness", "max_concurrency",
     "duration", "completed", "failed", "total_input_tokens", "total_output_tokens", "request_throughput",
-    "request_goodput", "output_throughput", "total_token_throughput", "max_concurrent_requests",
+    "request_goodput", "output_throughput", "total_token_throughput", "max_output_tokens_per_s",
+    "max_concurrent_requests",
 }  # fmt: skip
 SERVED_ONE_BY_ONE = {
     "cost": {"kind": "constant", "step_s": 1.0},

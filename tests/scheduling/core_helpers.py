@@ -36,8 +36,8 @@ class Driver:
         self._names: dict[int, str] = {}
         self._ids = count()
 
-    def enqueue(self, name: str, prompt: int, output: int = 10, priority: int = 0) -> RequestState:
-        request = Request(next(self._ids), 0.0, prompt, output, priority)
+    def enqueue(self, name: str, prompt: int, output: int = 10, **fields: Any) -> RequestState:
+        request = Request(next(self._ids), 0.0, prompt, output, **fields)
         self._names[request.request_id] = name
         return self.core.enqueue(request)
 

@@ -58,7 +58,7 @@ def engines(draw: st.DrawFn, scarce: bool) -> EngineSpec:
         max_num_active_seqs=draw(st.none() | st.integers(3 if scarce else 1, 16)),
         max_num_batched_tokens=draw(st.none() | st.integers(1 if chunking else model_len, 70)),
         enable_chunked_prefill=chunking,
-        order=draw(st.sampled_from(["fcfs", "priority"])),
+        order=draw(st.sampled_from(["fcfs", "priority", "shortest_predicted"])),
         watermark=0.0 if scarce else draw(st.sampled_from([0.0, 0.05, 0.3, 0.9])),
         long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 3, 10])),
         long_prefill_token_threshold_adaptive=draw(st.booleans()),
@@ -77,7 +77,12 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         prompt = draw(st.integers(1, longest // 4 if scarce else longest - 1))
         most_output = longest - prompt
         output = draw(st.integers(1, most_output) | st.sampled_from([1, most_output, most_output, most_output + 5]))
-        arrivals.append(Arrival(step, Request(request_id, 0.0, prompt, output, priority=draw(st.integers(0, 2)))))
+        seen = {
+            "priority": draw(st.integers(0, 2)),
+            "predicted_output_tokens": draw(st.integers(1, 20)),
+            "max_new_tokens": draw(st.none() | st.integers(1, output + 2)),
+        }
+        arrivals.append(Arrival(step, Request(request_id, 0.0, prompt, output, **seen)))
     return engine, arrivals
 
 
@@ -140,7 +145,8 @@ def _most_calls(engine: EngineSpec, arrivals: Sequence[Arrival]) -> int:
 
 
 def _expected_output_tokens(request: Request, engine: EngineSpec) -> int:
-    return min(request.output_tokens, engine.resolved_max_model_len - request.prompt_tokens)
+    limit = request.output_tokens if request.max_new_tokens is None else request.max_new_tokens
+    return min(request.output_tokens, limit, engine.resolved_max_model_len - request.prompt_tokens)
 
 
 def _ids(states: Iterator[RequestState] | Sequence[RequestState]) -> list[int]:
@@ -190,14 +196,15 @@ def _check_plan(core: SchedulerCore, plan: Plan) -> None:
 
 
 def _check_victims(core: SchedulerCore, plan: Plan, running_before: list[RequestState]) -> None:
-    """Victims are the last admitted, or under priority the least urgent, the worst of them first."""
+    """Victims are the last admitted, or under an order by key the last by key, the worst of them first."""
     victims = plan.preempted
     if core.engine.order == "fcfs":
         assert victims[::-1] == running_before[len(running_before) - len(victims) :]
         assert list(core.waiting)[: len(victims)] == victims[::-1], "they wait in front of everybody, in order"
     else:
-        by_urgency = sorted(running_before, key=lambda state: (state.request.priority, state.arrival_rank))
-        assert victims[::-1] == by_urgency[len(by_urgency) - len(victims) :]
+        field = {"priority": "priority", "shortest_predicted": "predicted_output_tokens"}[core.engine.order]
+        by_key = sorted(running_before, key=lambda state: (getattr(state.request, field), state.arrival_rank))
+        assert victims[::-1] == by_key[len(by_key) - len(victims) :]
 
 
 def _check_nobody_idles_without_reason(core: SchedulerCore, plan: Plan) -> None:

@@ -252,6 +252,40 @@ def test_under_priority_the_waiting_queue_is_sorted_by_priority_then_arrival() -
     assert "".join(driver.names(driver.step()[1].finished) for _ in range(4)) == "BDAC"
 
 
+def test_shortest_predicted_job_goes_first_whatever_it_will_really_say() -> None:
+    driver = Driver(make_engine(order="shortest_predicted", max_num_seqs=1))
+    for name, predicted, output in (("A", 9, 1), ("B", 3, 1), ("C", 3, 2), ("D", 1, 4)):
+        driver.enqueue(name, prompt=1, output=output, predicted_output_tokens=predicted)
+    assert driver.waiting == "DBCA"
+    assert "".join(driver.names(driver.step()[1].finished) for _ in range(8)) == "DBCA"
+
+
+def test_the_longest_predicted_is_preempted_and_waits_behind_shorter_ones() -> None:
+    driver = Driver(make_engine(order="shortest_predicted", num_gpu_blocks=usable(3)))
+    driver.enqueue("L", prompt=4, predicted_output_tokens=50)
+    driver.step()
+    driver.enqueue("S", prompt=4, predicted_output_tokens=5)
+    assert driver.tokens(driver.step()[0]) == {"L": 1, "S": 4}
+    driver.enqueue("M", prompt=4, predicted_output_tokens=20)
+    plan, _ = driver.step()  # S needs a block: L gives up its two
+    assert driver.tokens(plan) == {"S": 1}
+    assert driver.names(plan.preempted) == "L"
+    assert driver.waiting == "ML"
+
+
+def test_an_unpredicted_request_is_refused_where_predictions_order() -> None:
+    driver = Driver(make_engine(order="shortest_predicted"))
+    with pytest.raises(InputError, match=r"request 0.*predicted_output_tokens.*shortest_predicted"):
+        driver.enqueue("A", prompt=1)
+
+
+def test_an_answer_ends_at_the_limit_its_client_sets() -> None:
+    driver = Driver(make_engine())
+    state = driver.enqueue("A", prompt=3, output=9, max_new_tokens=2)
+    assert [driver.names(driver.step()[1].finished) for _ in range(2)] == ["", "A"]
+    assert state.emitted_tokens == 2
+
+
 # ---- prefill cadence ------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import sim
 from sim.metrics.audit import audit
 from sim.metrics.tables import iterations_table, requests_table
 from sim.serving.simulation import simulate
-from sim.workload.source import Workload
+from sim.workload.workload import Workload
 
 STEP_S = 0.25
 """A power of two, so that times worked out by hand are exact."""
@@ -44,15 +44,9 @@ def serve(
     cost: dict[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Requests and iterations of a run, audited; a single number of tokens is everybody's."""
-    count = len(arrivals)
-    workload = Workload(
-        arrival_s=np.array(arrivals, dtype=float),
-        prompt_tokens=np.broadcast_to(prompts, count),
-        output_tokens=np.broadcast_to(outputs, count),
-        priority=np.zeros(count, dtype=np.int64),
-        service_s=None,
-    )
+    columns = {"arrival_s": np.array(arrivals, dtype=float), "prompt_tokens": prompts, "output_tokens": outputs}
+    workload = Workload(pd.DataFrame(columns))
     log = simulate(experiment(engine, cost), workload)
-    requests, iterations = requests_table(log.recorder), iterations_table(log.recorder)
+    requests, iterations = requests_table(log.recorder, workload), iterations_table(log.recorder)
     audit(log, workload, requests, iterations)
     return requests, iterations

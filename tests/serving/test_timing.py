@@ -100,7 +100,7 @@ def test_a_request_that_brings_its_service_time_is_served_for_just_that_long() -
     )
     requests = sim.run(one_seat).requests
     in_service_s = requests["finish_s"] - requests["scheduled_s"]
-    np.testing.assert_allclose(in_service_s, build_workload(one_seat).service_s, atol=1e-12)
+    np.testing.assert_allclose(in_service_s, build_workload(one_seat).table["service_s"], atol=1e-12)
 
 
 def test_a_preempted_request_keeps_the_time_of_its_first_token_and_waits_for_the_next() -> None:
@@ -191,7 +191,7 @@ def test_arrivals_do_not_shift_when_lengths_priorities_or_engine_change() -> Non
     other = POISSON_MIX | {"lengths": {"prompt": fixed, "output": fixed}, "priorities": {0: 1.0, 1: 2.0}}
     ours = build_workload(experiment(workload=POISSON_MIX, seed=5))
     theirs = build_workload(experiment({"preset": "orca"}, workload=other, seed=5))
-    np.testing.assert_array_equal(ours.arrival_s, theirs.arrival_s)
+    np.testing.assert_array_equal(ours.table["arrival_s"], theirs.table["arrival_s"])
     longer_prompts = POISSON_MIX["lengths"] | {"prompt": fixed}
     same_outputs = build_workload(experiment(workload=POISSON_MIX | {"lengths": longer_prompts}, seed=5))
-    np.testing.assert_array_equal(ours.output_tokens, same_outputs.output_tokens)
+    np.testing.assert_array_equal(ours.table["output_tokens"], same_outputs.table["output_tokens"])

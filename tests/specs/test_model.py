@@ -76,6 +76,15 @@ def test_grouped_query_attention_divides_the_cache_of_multi_head_attention():
     assert multi_head.kv_bytes_per_token == 4 * grouped.kv_bytes_per_token
 
 
+def test_matrices_are_what_a_token_is_multiplied_with():
+    """Neither the input embedding nor norms and biases, and of the experts only the token's own."""
+    tied, experts = model("qwen3-0.6b"), model("qwen3-30b-a3b")
+    assert model("qwen2.5-32b").matrix_parameters == 32_763_876_352 - 152064 * 5120 - 64 * (7168 + 2 * 5120) - 5120
+    assert tied.matrix_parameters == tied.total_parameters - (2 * 28 + 1) * 1024
+    layer = experts.attention_parameters_per_layer + 2048 * 128 + 8 * 3 * 2048 * 768
+    assert experts.matrix_parameters == 48 * layer + 151936 * 2048
+
+
 def test_tied_embeddings_are_counted_once():
     untied = model("llama-3.1-8b")
     tied = untied.model_copy(update={"tie_word_embeddings": True})

@@ -60,15 +60,15 @@ def test_csv_in_other_spellings_is_the_same_trace(tmp_path, content):
 def test_priority_column(tmp_path):
     content = "arrival_s,prompt_tokens,output_tokens,priority\n0,1,1,2\n1,1,1,-1\n"
     loaded = workload(write(tmp_path, "t.csv", content))
-    assert loaded.priority.tolist() == [2, -1]
+    assert loaded.table["priority"].tolist() == [2, -1]
 
 
 def test_time_scale_multiplies_gaps(tmp_path):
-    assert workload(write(tmp_path, "t.csv", THREE), time_scale=0.5).arrival_s.tolist() == [0.0, 0.75, 1.0]
+    assert workload(write(tmp_path, "t.csv", THREE), time_scale=0.5).table["arrival_s"].tolist() == [0.0, 0.75, 1.0]
 
 
 def test_num_requests_takes_the_head(tmp_path):
-    assert workload(write(tmp_path, "t.csv", THREE), num_requests=2).prompt_tokens.tolist() == [10, 20]
+    assert workload(write(tmp_path, "t.csv", THREE), num_requests=2).table["prompt_tokens"].tolist() == [10, 20]
 
 
 def test_num_requests_above_the_trace_is_refused(tmp_path):
@@ -80,7 +80,7 @@ def test_num_requests_above_the_trace_is_refused(tmp_path):
 
 def test_outputs_are_cut_at_max_model_len_with_a_note(tmp_path):
     loaded = workload(write(tmp_path, "t.csv", THREE), engine={"max_model_len": 33})
-    assert loaded.output_tokens.tolist() == [5, 6, 3]
+    assert loaded.table["output_tokens"].tolist() == [5, 6, 3]
     assert "1 of 3 outputs were cut" in loaded.notes[0]
     assert "max_model_len" in loaded.notes[0]
 
@@ -212,5 +212,6 @@ def test_truncated_azure_archive_is_refused(tmp_path):
 
 def test_columns_are_numbers_of_one_kind(tmp_path):
     loaded = workload(write(tmp_path, "t.csv", THREE))
-    assert loaded.arrival_s.dtype == np.float64
-    assert {loaded.prompt_tokens.dtype, loaded.output_tokens.dtype, loaded.priority.dtype} == {np.dtype(np.int64)}
+    assert loaded.table["arrival_s"].dtype == np.float64
+    whole = loaded.table[["prompt_tokens", "output_tokens", "priority"]]
+    assert set(whole.dtypes) == {np.dtype(np.int64)}

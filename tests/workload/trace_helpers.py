@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import pytest
 
@@ -11,6 +12,24 @@ from sim.errors import InputError
 from sim.specs.workload import TraceSpec
 from sim.workload.source import build_workload
 from sim.workload.traces import read_trace
+
+MOONCAKE_ROWS = [
+    {"timestamp": 2000, "input_length": 512, "output_length": 5, "hash_ids": [0]},
+    {"timestamp": 3500, "input_length": 513, "output_length": 6, "hash_ids": [0, 1]},
+    {"timestamp": 4000, "input_length": 1, "output_length": 7, "hash_ids": [2]},
+]
+BAILIAN_ROWS = [
+    {"chat_id": 7, "parent_chat_id": -1, "timestamp": 61.25, "input_length": 33, "output_length": 5, "type": "text",
+     "turn": 1, "hash_ids": [1, 2, 3]},
+    {"chat_id": 8, "parent_chat_id": 7, "timestamp": 62.75, "input_length": 16, "output_length": 6, "type": "text",
+     "turn": 2, "hash_ids": [1]},
+]  # fmt: skip
+BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+PLAIN_ROW = {"arrival_s": 0.5, "prompt_tokens": 3, "output_tokens": 4}
+
+
+def lines(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def write(folder, name, content):

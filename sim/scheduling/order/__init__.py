@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sim.scheduling.order.fcfs import FcfsOrder
 from sim.scheduling.order.priority import PriorityOrder
+from sim.scheduling.order.shortest_predicted import ShortestPredictedOrder
 from sim.scheduling.state import RequestState
 
 
@@ -42,4 +43,8 @@ class Order(Protocol):
         ...
 
 
-ORDERS: dict[str, type[Order]] = {"fcfs": FcfsOrder, "priority": PriorityOrder}
+ORDERS: dict[str, type[Order]] = {
+    "fcfs": FcfsOrder,
+    "priority": PriorityOrder,
+    "shortest_predicted": ShortestPredictedOrder,
+}

@@ -6,19 +6,20 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 import pandas as pd
 
 from sim.errors import InputError
-from sim.workload.traces.reading import UNREADABLE, first_bad_line, refuse_where
+from sim.workload.traces.reading import OPTIONAL_KEYS, UNREADABLE, first_bad_line, refuse_where
 
 
-def read_objects(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
+def read_objects(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     """The JSON lines at `path` (plain or .gz) as cells, a row an object, indexed by line.
 
-    Numbers and everything else are text as written in JSON, lists stay lists; an absent `optional` key is "0". Raises
-    InputError naming the line for what is not an object or lacks a `required` key.
+    Numbers and everything else are text as written in JSON, lists stay lists. A key of OPTIONAL_KEYS is a column if
+    any object has it; an absent priority is 0. Raises InputError naming the line for what is not an object or lacks a
+    key that it needs.
     """
     lines, rows = [], []
     try:
@@ -31,10 +32,18 @@ def read_objects(path: Path, required: tuple[str, ...], optional: tuple[str, ...
                     f"found {', '.join(found)}, need {', '.join(required)}"
                 )
             lines.append(line)
-            rows.append([_cell(found[key]) for key in required] + [_cell(found.get(key, 0)) for key in optional])
+            rows.append({key: _cell(found[key]) for key in (*required, *OPTIONAL_KEYS) if key in found})
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as JSON lines ({error}); give plain or gzipped JSON lines") from None
-    return pd.DataFrame(rows, index=pd.Index(lines, dtype="int64"), columns=[*required, *optional], dtype=object)
+    optional = [key for key in OPTIONAL_KEYS if any(key in row for row in rows)]
+    cells = pd.DataFrame(rows, index=pd.Index(lines, dtype="int64"), columns=[*required, *optional], dtype=object)
+    if "priority" in cells:
+        cells["priority"] = cells["priority"].fillna("0")
+    for key in optional:
+        if cells[key].isna().any():
+            line = first_bad_line(cells[key].isna())
+            raise InputError(f"{path}, line {line}: this object has no key {key}, which others have; give all or none")
+    return cells
 
 
 def block_ids(
@@ -54,11 +63,12 @@ def block_ids(
     return ids
 
 
-def open_text(path: Path) -> TextIO:
-    """The file at `path` for reading, unpacked if its name ends in .gz."""
+def open_text(path: Path, mode: Literal["r", "w"] = "r") -> TextIO:
+    """The file at `path` for reading or writing UTF-8, gzipped if its name ends in .gz."""
+    encoding = "utf-8-sig" if mode == "r" else "utf-8"
     if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig"))
-    return path.open(encoding="utf-8-sig")
+        return cast(TextIO, gzip.open(path, f"{mode}t", encoding=encoding))
+    return cast(TextIO, path.open(mode, encoding=encoding))
 
 
 def _filled_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,7 @@ from sim.workload.traces.table import KEYS, from_cells
 
 def read(path: Path) -> Trace:
     """The trace as it stands in the file."""
-    return from_cells(read_objects(path, KEYS, optional=("priority",)), path)
+    return from_cells(read_objects(path, KEYS), path)
 
 
 READER = Reader(read, KEYS, "jsonl")

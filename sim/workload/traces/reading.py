@@ -5,9 +5,11 @@ Cells are text, and their index is the line in the file, for CSV and JSON lines 
 
 from __future__ import annotations
 
+import json
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,9 @@ from sim.errors import InputError
 FIRST_ROW_LINE = 2
 LARGEST_EXACT = 2**53
 LONGEST_SHOWN = 60
+OPTIONAL_KEYS = ("priority", "max_new_tokens", "predicted_output_tokens", "tenant", "session_id")
+"""Columns or keys, of our own name, that any trace but Azure's and BurstGPT's may have."""
+
 UNREADABLE = (OSError, UnicodeDecodeError, EOFError, zlib.error)
 
 
@@ -36,6 +41,21 @@ def read_columns(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
         raise InputError(f"{path}, line 1: this CSV has no column {missing[0]}; found {found}, need {needed}")
     cells.index = pd.RangeIndex(FIRST_ROW_LINE, FIRST_ROW_LINE + len(cells))
     return cells.iloc[: _filled_rows(cells)]
+
+
+def optional_columns(cells: pd.DataFrame, path: Path) -> dict[str, pd.Series[Any]]:
+    """Those of OPTIONAL_KEYS that are there."""
+    found: dict[str, pd.Series[Any]] = {}
+    if "priority" in cells:
+        found["priority"] = whole_numbers(cells, "priority", path)
+    for column in ("max_new_tokens", "predicted_output_tokens"):
+        if column in cells:
+            found[column] = token_counts(cells, column, path)
+    if "tenant" in cells:
+        found["tenant"] = cells["tenant"].map(lambda cell: json.loads(cell) if cell.startswith('"') else cell)
+    if "session_id" in cells:
+        found["session_id"] = counts(cells, "session_id", path)
+    return found
 
 
 def token_counts(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[int]:

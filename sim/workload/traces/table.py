@@ -1,4 +1,4 @@
-"""A plain CSV: arrival_s, prompt_tokens, output_tokens and, if present, priority. Arrivals are seconds >= 0."""
+"""A plain CSV: arrival_s, prompt_tokens, output_tokens and any of OPTIONAL_KEYS. Arrivals are seconds >= 0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from sim.workload.traces.reader import Reader, Trace
-from sim.workload.traces.reading import numbers, read_columns, refuse_where, token_counts, whole_numbers
+from sim.workload.traces.reading import numbers, optional_columns, read_columns, refuse_where, token_counts
 
 KEYS = ("arrival_s", "prompt_tokens", "output_tokens")
 
@@ -27,9 +27,7 @@ def from_cells(cells: pd.DataFrame, path: Path) -> Trace:
         }
     )
     refuse_where(table["arrival_s"] < 0, cells, "arrival_s", path, ">= 0")
-    if "priority" in cells:
-        table["priority"] = whole_numbers(cells, "priority", path)
-    return Trace(table)
+    return Trace(table.assign(**optional_columns(cells, path)))
 
 
 READER = Reader(read, KEYS, "csv")

@@ -1,0 +1,55 @@
+"""`servesim show`: the report of a run that is already on disk, or its numbers in the words of another tool."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.cli.options import note, stdout
+from sim.cli.report import print_report
+from sim.errors import InputError, did_you_mean
+from sim.metrics.dialects import DIALECTS
+from sim.study.store import load_requests, load_summary, writing
+
+TOOLS = "|".join(DIALECTS)
+
+
+def show_command(
+    folder: Annotated[Path, typer.Argument(help="Result folder of a run.", show_default=False)],
+    as_: Annotated[
+        str | None, typer.Option("--as", metavar=TOOLS, help="Write the result as this benchmark would.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File for --as; default standard output.")] = None,
+) -> None:
+    """Print the report of a finished run again, or its result in the form of another tool."""
+    if as_ is None:
+        _report(folder, out)
+    else:
+        _translate(folder, as_, out)
+
+
+def _report(folder: Path, out: Path | None) -> None:
+    if out is not None:
+        raise InputError(f"--out: got {out}, which needs --as {TOOLS}; the report itself goes to the terminal")
+    summary = load_summary(folder)
+    for text in summary["sim"]["notes"]:
+        note(text)
+    print_report(stdout, summary)
+    if summary["sim"]["interrupted"]:
+        note("interrupted: the results hold the requests that were finished")
+
+
+def _translate(folder: Path, tool: str, out: Path | None) -> None:
+    """One line of JSON, which is what vLLM and SGLang write; SGLang's file is one of such lines."""
+    if tool not in DIALECTS:
+        raise InputError(f"--as: got '{tool}'; {did_you_mean(tool, DIALECTS)}")
+    line = json.dumps(DIALECTS[tool](load_summary(folder), load_requests(folder)), allow_nan=False)
+    if out is None:
+        print(line)
+        return
+    with writing(out):
+        out.write_text(line + "\n", encoding="utf-8")
+    note(f"the result as {tool} writes it is in {out}")

@@ -1,0 +1,80 @@
+"""docs/metrics.md names every number a run gives, and no number that no run gives."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+from small_runs import ONE_TOKEN_EACH, run
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+KEYED_BY_DATA = {
+    "sim.batch.queue_blocked_by", "sim.step_time.seconds_by_group", "sim.step_time.share_by_resource",
+    "sim.slo.limits", "sim.slo.values",
+}  # fmt: skip
+"""Below these, keys are names of this run: groups, resources, reasons, SLOs."""
+
+CLOSED_LOOP = {"workload.arrivals": {"process": "closed_loop", "users": 3}, "workload.num_requests": 9}
+DESCRIBED = {
+    "workload.priorities": {0: 1.0, 1: 1.0},
+    "workload.tenants": {"one": 1.0, "other": 1.0},
+    "workload.max_new_tokens": 50,
+    "workload.output_predictor": {"error_cv": 0.5},
+    "slo": {"p99_ttft": 0.5},
+}
+
+
+def words_of(text: str) -> set[str]:
+    """The names in backticks, `a_{x,y}` written out."""
+    return {word for span in re.findall(r"`([^`\n]+)`", text) for word in written_out(span)}
+
+
+def written_out(name: str) -> list[str]:
+    parts = [part.split(",") for part in re.split(r"[{}]", name)]
+    return ["".join(choice) for choice in product(*parts)]
+
+
+def keys_of(summary: dict, prefix: str = "") -> set[str]:
+    found = set()
+    for key, value in summary.items():
+        name = prefix + key
+        branches = isinstance(value, dict) and name not in KEYED_BY_DATA
+        found |= keys_of(value, f"{name}.") if branches else {name}
+    return found
+
+
+@pytest.fixture(scope="module")
+def results():
+    return [run(DESCRIBED), run(CLOSED_LOOP), run(ONE_TOKEN_EACH)]
+
+
+@pytest.fixture(scope="module")
+def documented():
+    return words_of(DOCUMENT.read_text(encoding="utf-8"))
+
+
+def given_keys(results) -> set[str]:
+    """Keys of all runs; a section that is null in some run counts by its content in the others."""
+    keys = {key for result in results for key in keys_of(result.summary)}
+    return {key for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
+
+
+def test_names_are_written_out():
+    assert written_out("a_{b,c}.{d,e}") == ["a_b.d", "a_b.e", "a_c.d", "a_c.e"]
+
+
+def test_every_key_of_the_summary_is_documented(results, documented):
+    assert given_keys(results) - documented == set()
+
+
+def test_every_documented_key_is_given(results, documented):
+    keys = given_keys(results)
+    assert {word for word in documented if word.startswith("sim.")} - keys == set()
+    assert {word for word in documented if re.fullmatch(r"(mean|median|std|p\d+)_\w+_ms", word)} - keys == set()
+
+
+def test_every_column_is_documented(results, documented):
+    for result in results:
+        assert set(result.requests) | set(result.iterations) <= documented
