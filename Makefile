@@ -1,14 +1,18 @@
-# make demo: install and run the main job.   make test: install and run everything CI runs.
+# make demo: install and run the main job.   make test: install and run everything CI runs.   make notebook: the tour.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 RATES := 0.25,0.5,1,2,3,4,5
 
-.PHONY: demo test test-deep lint clean
+.PHONY: demo notebook test test-deep lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/servesim sweep configs/demo.yaml --vary engine.preset=static,orca,vllm-v1 \
 		--vary workload.arrivals.rate=$(RATES) --out results/demo
+
+notebook: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jupyterlab
+	$(BIN)/jupyter lab notebooks/tour.ipynb
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/pytest -n auto

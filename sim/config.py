@@ -14,7 +14,7 @@ from sim.specs import catalogue
 from sim.specs.accelerator import ASSUMED, AcceleratorSpec
 from sim.specs.base import Spec
 from sim.specs.cost import CostSpec, RooflineCost
-from sim.specs.engine import ALIASES, GATE_ALIAS, EngineSpec
+from sim.specs.engine import GATE_ALIAS, EngineSpec, own_name
 from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
@@ -70,12 +70,25 @@ def read_experiment(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]
 def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: str = "experiment") -> Experiment:
     """The experiment that `data` (the content of an experiment file) describes; paths are relative to `folder`."""
     config = validate(ConfigFile, data)
-    model = load_model(config.model, folder)
-    accelerator = load_accelerator(config.accelerator, folder)
+    model, accelerator = load_model(config.model, folder), load_accelerator(config.accelerator, folder)
+    _check_roofline(config.cost, model, accelerator)  # before memory, whose remedies are of no use to such a model
+    return _complete(config, model, accelerator, folder, default_name)
+
+
+def untimed_experiment_from(data: dict[str, Any], folder: Path, default_name: str) -> Experiment:
+    """As `experiment_from`, for who simulates nothing: the cost model need not be able to time this model."""
+    config = validate(ConfigFile, data)
+    model, accelerator = load_model(config.model, folder), load_accelerator(config.accelerator, folder)
+    return _complete(config, model, accelerator, folder, default_name)
+
+
+def _complete(
+    config: ConfigFile, model: ModelSpec, accelerator: AcceleratorSpec, folder: Path, default_name: str
+) -> Experiment:
+    """With every engine value filled in and memory divided up."""
     engine, notes = complete_engine(config.engine, accelerator)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
-    _check_roofline(model, accelerator, config)
     return validate(
         Experiment,
         {
@@ -94,7 +107,10 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:
-    """Set one value in place from `engine.max_num_seqs=128`; the value is read as YAML."""
+    """Set one value in place from `engine.max_num_seqs=128`; the value is read as YAML.
+
+    It replaces what an engine key has under another of its names (`engine.order` and `scheduling_policy`).
+    """
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
         raise InputError(f"--set '{override}': must be KEY=VALUE such as engine.max_num_seqs=128")
@@ -106,6 +122,9 @@ def apply_override(data: dict[str, Any], override: str) -> None:
             place = ".".join(sections[: depth + 1])
             raise InputError(f"--set '{override}': {place} is {inner!r}, not a section; set {place} itself")
         target = inner
+    if sections == ["engine"]:
+        for name in [name for name in target if own_name(name) == own_name(leaf)]:
+            del target[name]
     target[leaf] = parse_yaml(text, f"--set '{override}'")
 
 
@@ -185,7 +204,7 @@ def _without_aliases(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     given: dict[str, Any] = {}
     names: dict[str, str] = {}
     for key, value in written.items():
-        name = "gate" if key == GATE_ALIAS else ALIASES.get(key, key)
+        name = own_name(key)
         if name in names:
             alias, other = (key, names[name]) if key != name else (names[name], key)
             raise InputError(f"engine.{alias}: is another name of {name}, and engine.{other} is also given; keep one")
@@ -222,9 +241,9 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
         )
 
 
-def _check_roofline(model: ModelSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> None:
+def _check_roofline(cost: CostSpec, model: ModelSpec, accelerator: AcceleratorSpec) -> None:
     """The roofline needs an architecture it can time, and a peak for the model's type."""
-    if config.cost.kind != "roofline":
+    if cost.kind != "roofline":
         return
     if model.beyond_the_roofline:
         raise InputError(

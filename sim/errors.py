@@ -35,9 +35,18 @@ class AuditError(CheckFailed):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The remedy for an unknown name: the nearest known one, then the whole list."""
+    """The remedy for an unknown name: the nearest known ones, then the whole list.
+
+    Nearest are up to three that begin alike (`h100`, `llama3`), the shortest first, else the one spelt most alike.
+    """
     names = sorted(known)
-    begins_alike = [candidate for candidate in names if name and candidate.lower().startswith(name.lower())]
-    near = begins_alike or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    begins_alike = [candidate for candidate in names if _bare(name) and _bare(candidate).startswith(_bare(name))]
+    near = sorted(begins_alike, key=len)[:3] or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    choice = " or ".join(", ".join(f"'{candidate}'" for candidate in near).rsplit(", ", 1))
+    hint = f"did you mean {choice}? " if near else ""
     return f"{hint}known: {', '.join(names)}"
+
+
+def _bare(name: str) -> str:
+    """Letters and digits alone: `llama3` begins like `llama-3.1-8b`."""
+    return "".join(character for character in name.lower() if character.isalnum())

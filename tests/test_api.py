@@ -58,6 +58,12 @@ def test_importing_sim_imports_nothing_slow():
     assert in_a_fresh_python(f"import sim, sys; print([name for name in {slow} if name in sys.modules])") == "[]"
 
 
+def test_the_command_line_imports_nothing_slow_before_it_knows_the_verb():
+    slow = ("pandas", "matplotlib", "scipy", "numpy", "pydantic", "simpy", "pyarrow")
+    code = f"import sim.cli.main, sys; print([name for name in {slow} if name in sys.modules])"
+    assert in_a_fresh_python(code) == "[]"
+
+
 def test_running_does_not_import_matplotlib():
     code = f"import sim, sys; sim.run(sim.experiment_from({CONFIG!r})); print('matplotlib' in sys.modules)"
     assert in_a_fresh_python(code) == "False"

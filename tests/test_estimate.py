@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
+from cli.cli_helpers import REPOSITORY, servesim_here
 
 import sim
 from sim.config import complete_engine, load_accelerator, load_model
-from sim.estimate import Case, estimate
+from sim.errors import InputError
+from sim.estimate import Case, estimate, notes
+from sim.specs.model import WindowedLayers
 
 
 def figures(model="qwen2.5-32b", accelerator="h20", prompt=1024, output=1024, engine=None, **prices):
     gpu = load_accelerator(accelerator)
     completed, _ = complete_engine(engine or {}, gpu)
-    found = estimate(Case(load_model(model), gpu, completed, prompt, output, **prices))
+    described = load_model(model) if isinstance(model, str) else model
+    found = estimate(Case(described, gpu, completed, prompt, output, **prices))
     assert len({figure.name for figure in found}) == len(found)
     assert all(figure.formula for figure in found)
     return {figure.name: figure.value for figure in found}
@@ -61,18 +66,156 @@ def test_kv_memory_and_concurrency():
     assert found["binds"] == "the batch: seats, its steps: bandwidth"
 
 
-def test_a_model_that_does_not_fit_says_how_much_is_missing():
-    found = figures(model="llama-3.1-70b", accelerator="l4")
-    assert found["fits"].startswith("no, ")
-    assert found["kv_capacity_tokens"] == found["max_concurrency"] == 0
+@pytest.mark.parametrize("output", [1, 1.5, 2, 100])
+def test_a_request_takes_one_decode_step_fewer_than_it_has_output_tokens(output):
+    found = figures(output=output)
+    steps_s = (output - 1) * found["tpot_at_largest_batch_s"] / found["largest_batch"]
+    assert 1 / found["requests_per_s"] == pytest.approx(found["prefill_flops"] / 148e12 + steps_s)
+    assert found["output_tokens_per_s"] == pytest.approx(output * found["requests_per_s"])
+
+
+def test_a_prompt_so_short_that_reading_the_weights_takes_longer_than_computing_it():
+    found = figures(prompt=1)
+    assert found["ttft_s"] == pytest.approx(found["tpot_s"], rel=0.01)
+    assert found["ttft_s"] > 10 * found["prefill_flops"] / 148e12
+
+
+SPEEDS_USERS_AND_COSTS = {
+    "ttft_s", "tpot_s", "tokens_per_s", "latency_s", "keeps_up_with", "kv_capacity_tokens", "max_concurrency",
+    "largest_batch", "requests_per_s", "cost_per_million_tokens", "energy_per_million_tokens", "ttft_quick_s",
+    "training_days_for_1e12_tokens",
+}  # fmt: skip
+
+
+def test_a_model_that_does_not_fit_gets_no_speeds_only_what_it_needs():
+    """141.1 GB of weights, activations and one request's 0.67 GB; an L4 has 24.2 GB, of which 92 % may be used."""
+    assert figures(price_per_hour=1.0).keys() >= SPEEDS_USERS_AND_COSTS
+    found = figures(model="llama-3.1-70b", accelerator="l4", price_per_hour=1.0)
+    assert re.fullmatch(r"no, 13\d\.\d GB short: needs at least 8 GPUs", found["fits"])
+    assert SPEEDS_USERS_AND_COSTS.isdisjoint(found)
+    assert figures(model="llama-3.1-70b", accelerator="l4", engine={"tensor_parallel_size": 8})["fits"] == "yes"
+    four = figures(model="llama-3.1-70b", accelerator="l4", engine={"tensor_parallel_size": 4})["fits"]
+    assert four.endswith("GB short on each: needs at least 8 GPUs")
+
+
+def test_the_memory_it_is_short_of_is_what_it_needs_to_fit():
+    gpu, engine = load_accelerator("l4").model_dump(), {"max_num_batched_tokens": 2048, "max_num_seqs": 256}
+    said = figures(model="llama-3.1-70b", accelerator=gpu, engine=engine)["fits"]
+    short_bytes = float(said.split()[1]) * 1e9
+
+    def fits_with(extra_bytes: float) -> bool:
+        larger = gpu | {"memory_bytes": round(gpu["memory_bytes"] + extra_bytes)}
+        return figures(model="llama-3.1-70b", accelerator=larger, engine=engine)["fits"] == "yes"
+
+    assert fits_with(short_bytes + 0.06e9)
+    assert not fits_with(short_bytes - 0.06e9)
+
+
+def test_weights_that_fit_do_not_help_a_request_that_does_not():
+    assert figures(model="llama-3.1-8b", accelerator="rtx-4090", prompt=20_000)["fits"] == "yes"
+    assert figures(model="llama-3.1-8b", accelerator="rtx-4090", prompt=100_000)["fits"].startswith("no, ")
+
+
+def test_gpus_that_cannot_share_the_heads_are_refused():
+    with pytest.raises(InputError, match=r"tensor_parallel_size: 3 does not divide the 40 .* use one of 1, 2, 4, 8"):
+        figures(engine={"tensor_parallel_size": 3})
+
+
+def test_an_accelerator_without_a_peak_to_compute_at_is_refused():
+    only_float32 = load_accelerator("h20").model_dump() | {"name": "mine", "peak_flop_per_s": {"float32": 1e14}}
+    with pytest.raises(InputError, match=r"accelerator\.peak_flop_per_s: mine has float32, but none of bfloat16.*add"):
+        figures(accelerator=only_float32)
 
 
 def test_more_gpus_divide_time_and_add_memory():
-    one = figures(model="llama-3.1-70b", accelerator="h200-sxm")
-    two = figures(model="llama-3.1-70b", accelerator="h200-sxm", engine={"tensor_parallel_size": 2})
+    one = figures(accelerator="h200-sxm")
+    two = figures(accelerator="h200-sxm", engine={"tensor_parallel_size": 2})
     assert two["ttft_s"] == pytest.approx(one["ttft_s"] / 2)
     assert two["tpot_s"] == pytest.approx(one["tpot_s"] / 2)
     assert two["kv_capacity_tokens"] > 2 * one["kv_capacity_tokens"]
+
+
+LLAMA = load_model("llama-3.1-8b")
+
+
+def windowed(layers: int, window: int, prompt: int, output: int) -> dict[str, float]:
+    """Llama-3.1-8B, had `layers` of its 32 a sliding window."""
+    model = LLAMA.model_copy(update={"windowed_layers": WindowedLayers(num_layers=layers, window_tokens=window)})
+    return figures(model=model, accelerator="a100-80gb-sxm", prompt=prompt, output=output)
+
+
+def test_a_window_bounds_the_cache_the_attention_and_what_a_step_reads_in_its_layers():
+    """Token by token: 100 prompt tokens and 51 of output, 24 of 32 layers look back at most 64 tokens."""
+    full = figures(model="llama-3.1-8b", accelerator="a100-80gb-sxm", prompt=100, output=51)
+    some = windowed(layers=24, window=64, prompt=100, output=51)
+    flops, cached_bytes = 4 * 4096, 4096
+    prompt_pairs_saved = 24 * sum(max(token - 64, 0) for token in range(1, 101))
+    contexts_saved = 24 * sum(context - 64 for context in range(101, 151)) / 50
+    assert full["prefill_flops"] - some["prefill_flops"] == flops * prompt_pairs_saved
+    assert full["decode_flops"] - some["decode_flops"] == pytest.approx(flops * contexts_saved)
+    assert full["decode_bytes"] - some["decode_bytes"] == pytest.approx(cached_bytes * contexts_saved)
+    assert some["kv_bytes_per_request"] == cached_bytes * (8 * 151 + 24 * 64)
+    assert some["kv_bytes_per_token"] == full["kv_bytes_per_token"] == cached_bytes * 32
+    assert some["max_concurrency"] > 1.5 * full["max_concurrency"]
+
+
+def test_a_window_that_decoding_reaches_halfway():
+    found = windowed(layers=32, window=120, prompt=100, output=51)
+    full = figures(model="llama-3.1-8b", accelerator="a100-80gb-sxm", prompt=100, output=51)
+    contexts_saved = 32 * sum(max(context - 120, 0) for context in range(101, 151)) / 50
+    assert full["decode_bytes"] - found["decode_bytes"] == pytest.approx(4096 * contexts_saved)
+
+
+def test_a_window_longer_than_every_request_changes_nothing():
+    assert windowed(layers=32, window=2000, prompt=1000, output=100) == pytest.approx(
+        figures(model="llama-3.1-8b", accelerator="a100-80gb-sxm", prompt=1000, output=100)
+    )
+
+
+def test_latent_attention_decodes_in_the_latent_space_and_prefills_with_whole_heads():
+    """DeepSeek-R1: 61 layers of 128 heads; 192 and 128 wide written out, 576 and 512 in the space of the cache."""
+    gpus = {"accelerator": "h200-sxm", "engine": {"tensor_parallel_size": 8}, "model": "deepseek-r1"}
+    one, two = (figures(**gpus, prompt=prompt, output=1024) for prompt in (1000, 2000))
+    assert two["decode_flops"] - one["decode_flops"] == pytest.approx(1000 * 61 * 2 * 128 * (576 + 512))
+    matrices = 1000 * 2 * (one["matrix_parameters"] - load_model("deepseek-r1").lm_head_parameters)
+    pairs = 2000 * 2001 / 2 - 1000 * 1001 / 2
+    assert two["prefill_flops"] - one["prefill_flops"] == pytest.approx(matrices + pairs * 61 * 2 * 128 * (192 + 128))
+    assert two["decode_bytes"] - one["decode_bytes"] == pytest.approx(1000 * 70_272 * 8), "each GPU reads its own copy"
+
+
+def test_a_file_decides_how_many_blocks_there_are_and_what_a_request_reserves():
+    blocks = {"num_gpu_blocks": 1001, "max_model_len": 4096}
+    paged = figures(model="llama-3.1-8b", accelerator="a100-80gb-sxm", prompt=700, output=100, engine=blocks)
+    assert (paged["kv_capacity_tokens"], paged["max_concurrency"]) == (16_000, 20)
+    reserved = blocks | {"preset": "orca"}
+    orca = figures(model="llama-3.1-8b", accelerator="a100-80gb-sxm", prompt=700, output=100, engine=reserved)
+    assert (orca["kv_capacity_tokens"], orca["max_concurrency"]) == (16_016, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "accelerator", "gpus", "said"),
+    [
+        ("qwen2.5-32b", "h20", 1, []),
+        ("llama-3.1-8b", "t4", 1, ["t4 has no bfloat16 peak: the float16 one is taken instead"]),
+        ("llama-3.1-8b", "h20", 2, ["send one another"]),
+        ("llama-3.1-70b-fp8", "h200-sxm", 1, ["all arithmetic is taken at the float8 peak of h200-sxm"]),
+        ("llama-3.1-70b-fp8", "a100-80gb-sxm", 1, ["all arithmetic is taken at the bfloat16 peak"]),
+        ("mixtral-8x7b", "h200-sxm", 1, ["experts are taken to be chosen uniformly"]),
+    ],
+)
+def test_what_is_taken_for_granted_is_noted(model, accelerator, gpus, said):
+    gpu = load_accelerator(accelerator)
+    case = Case(load_model(model), gpu, complete_engine({"tensor_parallel_size": gpus}, gpu)[0], 1024, 1024)
+    remarks = notes(case)
+    assert len(remarks) == len(said)
+    assert all(expected in remark for expected, remark in zip(said, remarks, strict=True))
+
+
+def test_the_batch_that_turns_to_compute_reads_every_expert():
+    found = figures(model="mixtral-8x7b", accelerator="h200-sxm")
+    weight_s = (found["weight_bytes"] - 2 * load_model("mixtral-8x7b").lm_head_parameters) / 4.8e12
+    step_s = found["compute_bound_batch"] * found["decode_flops"] / found["peak_flop_per_s"]
+    assert step_s == pytest.approx(weight_s, rel=1e-6)
 
 
 def test_a_mixture_of_experts_reads_few_experts_alone_and_nearly_all_in_a_batch():
@@ -181,6 +324,42 @@ def test_the_verb_takes_price_and_power():
     found = json.loads(answer.stdout)
     assert found["cost_per_million_tokens"] == pytest.approx(2e6 / found["output_tokens_per_s"] / 3600)
     assert found["energy_per_million_tokens"] == 0
+
+
+def test_training_is_printed_with_the_tokens_it_is_for():
+    assert "training days for 10^12 tokens" in command("--model", "qwen2.5-32b", "--accelerator", "h20").stdout
+
+
+CONFIG = "configs/chat-on-a100.yaml"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--model", "qwen2.5-32b"), ("--accelerator", "h20"), ("--tensor-parallel-size", "1"),
+        ("--prompt-tokens", "1024"), ("--output-tokens", "1024"),
+    ],
+)  # fmt: skip
+def test_a_file_and_an_option_that_says_the_same_are_refused_together(capsys, monkeypatch, option):
+    answer = servesim_here(capsys, monkeypatch, "estimate", REPOSITORY / CONFIG, *option)
+    assert answer.code == 2
+    assert f"{option[0]}: got {option[1]}" in answer.err
+    assert "--set" in answer.err
+    assert answer.out == ""
+
+
+def test_overrides_without_a_file_to_override_are_refused(capsys, monkeypatch):
+    named = ("--model", "qwen2.5-32b", "--accelerator", "h20", "--set", "seed=3")
+    answer = servesim_here(capsys, monkeypatch, "estimate", *named)
+    assert answer.code == 2
+    assert "--set: got seed=3" in answer.err
+
+
+def test_the_verb_notes_what_it_takes_for_granted_beside_its_answer(capsys, monkeypatch):
+    named = ("--model", "gpt-oss-20b", "--accelerator", "h100-sxm", "--json")
+    answer = servesim_here(capsys, monkeypatch, "estimate", *named)
+    assert json.loads(answer.out)["fits"] == "yes"
+    assert "chosen uniformly" in answer.err
 
 
 def test_the_verb_needs_something_to_estimate():

@@ -56,7 +56,9 @@ def sweep(slo: dict[str, float] | None = None, **columns) -> Figure:
             "engine": ["static", "static", "orca", "orca"],
             "rate": [2, 1, 1, 2],
             "verdict": ["unstable", "stable", "stable", "unknown"],
-            **{name: [4.0, 1.0, 0.5, 0.6] for name in ("p99_ttft", "p99_e2e", "p99_tpot", "output_throughput")},
+            "output_throughput": [4.0, 1.0, 0.5, 0.6],
+            **{f"p99_{metric}": [4.0, 1.0, 0.5, 0.6] for metric in ("ttft", "e2e", "tpot")},
+            **{f"p50_{metric}": [2.0, 0.5, 0.3, 0.2] for metric in ("ttft", "e2e", "tpot")},
         }
         | columns
     )
@@ -65,6 +67,10 @@ def sweep(slo: dict[str, float] | None = None, **columns) -> Figure:
 
 def line(axes, label: str):
     return next(line for line in axes.lines if line.get_label() == label)
+
+
+def explained(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def area(axes, label: str) -> float:
@@ -191,6 +197,7 @@ def test_the_bars_of_the_step_time_add_up_to_all(result):
     figure = step_time(result)
     (axes,) = figure.axes
     assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(1)
+    assert axes.get_title(loc="left") == "Where step time goes"
     assert axes.get_xlabel().startswith("share of busy time")
     groups = result.summary["sim"]["step_time"]["seconds_by_group"]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(groups)
@@ -208,18 +215,24 @@ def test_the_resource_is_named():
 def test_the_sweep_picture_has_four_named_panels():
     figure = sweep()
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        "P99 time to first token (s)", "P99 end to end (s)", "P99 time per output token (s)",
-        "output tokens per second",
+        "Time to first token (s)", "End to end (s)", "Time per output token (s)", "Output tokens per second",
     ]  # fmt: skip
     assert {axes.get_xlabel() for axes in figure.axes} == {"arrival rate"}
     assert is_drawn(figure)
 
 
 def test_a_sweep_has_a_line_a_value_in_the_order_of_the_axis():
-    axes = sweep().axes[0]
+    axes = sweep().axes[3]
     assert line(axes, "static").get_xdata().tolist() == [1, 2]
     assert line(axes, "static").get_ydata().tolist() == [1.0, 4.0]
-    assert [text.get_text() for text in sweep().legends[0].get_texts()] == ["static", "orca"]
+    assert explained(sweep())[:2] == ["static", "orca"]
+
+
+def test_the_median_runs_below_the_p99_in_the_same_colour():
+    lines = [line for line in sweep().axes[0].lines if line.get_linestyle() in ("-", ":")]
+    assert [line.get_ydata().tolist() for line in lines] == [[1.0, 4.0], [0.5, 2.0], [0.5, 0.6], [0.3, 0.2]]
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color() == lines[3].get_color()
+    assert explained(sweep())[2:4] == ["P99", "median"]
 
 
 def test_only_unstable_points_are_ringed():
@@ -227,14 +240,25 @@ def test_only_unstable_points_are_ringed():
     assert [ring.get_xdata().tolist() for ring in rings] == [[2], []]
 
 
+def test_rings_are_explained_only_where_there_are_some():
+    assert explained(sweep())[-1] == "unstable queue"
+    assert "unstable queue" not in explained(sweep(verdict=["stable"] * 4))
+
+
+def test_throughput_counts_from_zero_and_stays_inside():
+    bottom, top = sweep().axes[3].get_ylim()
+    assert bottom == 0
+    assert top > 4.0
+
+
 @pytest.mark.parametrize("nothing", [[None] * 4, [float("nan")] * 4, [None, 1.0, 2.0, None]])
 def test_a_sweep_with_nothing_measured_is_drawn(nothing):
-    assert is_drawn(sweep(p99_tpot=nothing))
+    assert is_drawn(sweep(p50_tpot=nothing, p99_tpot=nothing))
 
 
 def test_the_limits_of_a_sweep_are_drawn_where_they_belong():
-    panels = sweep(slo={"p99_e2e": 2.0}).axes
-    assert [[text.get_text() for text in axes.texts] for axes in panels] == [[], ["SLO 2 s"], [], []]
+    panels = sweep(slo={"p99_e2e": 2.0, "p50_ttft": 0.5, "mean_tpot": 0.1}).axes
+    assert [[text.get_text() for text in axes.texts] for axes in panels] == [["SLO 0.5 s"], ["SLO 2 s"], [], []]
 
 
 # ---- nothing to draw -------------------------------------------------------------------------------------------------

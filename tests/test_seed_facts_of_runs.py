@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracles import textbook
 from small_runs import CONSTANT, PREEMPTING, run
 
 from sim import formulas
@@ -61,7 +62,7 @@ def test_s40_ttft_latency_and_a_tpot_without_the_first_token(result):
 def test_s40_tokens_per_second_of_a_request_are_its_tokens_over_its_latency(result):
     several = result.requests[result.requests["output_tokens"] > 1]
     formula = [
-        formulas.tokens_per_s(row.ttft_s, row.tpot_s, row.output_tokens) for row in several.itertuples(index=False)
+        textbook.tokens_per_s(row.ttft_s, row.tpot_s, row.output_tokens) for row in several.itertuples(index=False)
     ]
     np.testing.assert_allclose(formula, several["tps_per_user"], rtol=1e-9)
     np.testing.assert_allclose(formula, several["output_tokens"] / several["e2e_s"], rtol=1e-9)
@@ -100,7 +101,9 @@ def test_s50_response_time_counts_the_first_token_once():
 def test_s80_the_decode_rate_leaves_out_the_token_at_which_the_clock_starts():
     requests = run(linear_in_tokens(1000, 0.02), fixed(500, 100), ALONE).requests
     after_first_s = (requests["finish_s"] - requests["first_token_s"]).tolist()
-    assert [formulas.decode_rate(100, seconds) for seconds in after_first_s] == pytest.approx([50] * len(requests))
+    rates = [textbook.decode_rate(100, seconds) for seconds in after_first_s]
+    assert rates == pytest.approx([50] * len(requests))
+    np.testing.assert_allclose(1 / requests["tpot_s"], rates, rtol=1e-9)
 
 
 def test_s78_the_worst_of_a_rate_is_its_low_end():

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from sim.cli.format import empty_table
 from sim.cli.options import JsonOption, stdout
 from sim.config import load_accelerator, load_model
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
-from sim.specs.facts import accelerator_facts, model_facts
+from sim.specs.facts import accelerator_facts, model_facts, preset_facts
 from sim.specs.yaml_file import dump_yaml, read_mapping
 from sim.study.store import to_json
 
@@ -34,10 +34,7 @@ def catalog_command(
         return
     models = [model_facts(load_model(entry)) for entry in catalogue.names("models")]
     accelerators = [accelerator_facts(load_accelerator(entry)) for entry in catalogue.names("accelerators")]
-    engines = [
-        {"name": entry, "summary": catalogue.entry("engines", entry, "engine")["summary"]}
-        for entry in catalogue.names("engines")
-    ]
+    engines = [preset_facts(entry) for entry in catalogue.names("engines")]
     if json_:
         print(to_json({"models": models, "accelerators": accelerators, "engines": engines}))
         return
@@ -48,22 +45,24 @@ def catalog_command(
 
 
 def _facts(name: str) -> dict[str, Any]:
-    if "/" in name or name.endswith((".json", ".yaml", ".yml")):
+    if catalogue.is_path(name):
         is_accelerator = "memory_bytes_per_s" in read_mapping(Path(name))
         return accelerator_facts(load_accelerator(name)) if is_accelerator else model_facts(load_model(name))
     if name in catalogue.names("accelerators"):
         return accelerator_facts(load_accelerator(name))
     if name in catalogue.names("models"):
         return model_facts(load_model(name))
-    known = catalogue.names("models") + catalogue.names("accelerators")
-    raise InputError(f"'{name}' is neither a model nor an accelerator of the catalogue; {did_you_mean(name, known)}")
+    if name in catalogue.names("engines"):
+        return preset_facts(name)
+    known = catalogue.names("models") + catalogue.names("accelerators") + catalogue.names("engines")
+    raise InputError(
+        f"'{name}' is neither a model nor an accelerator nor an engine preset of the catalogue; "
+        f"{did_you_mean(name, known)}"
+    )
 
 
 def _models_table(models: list[dict[str, Any]]) -> Table:
-    table = Table(title="models", title_justify="left", box=SIMPLE_HEAD, header_style="bold")
-    table.add_column("name")
-    for column in ("parameters", "active", "weights", "KV per token", "timed"):
-        table.add_column(column, justify="right")
+    table = empty_table("models", ["name"], ["parameters", "active", "weights", "KV per token", "timed"])
     for facts in models:
         total, active = facts["parameters"]["total"], facts["parameters"]["active"]
         table.add_row(
@@ -78,10 +77,8 @@ def _models_table(models: list[dict[str, Any]]) -> Table:
 
 
 def _accelerators_table(accelerators: list[dict[str, Any]]) -> Table:
-    table = Table(title="accelerators", title_justify="left", box=SIMPLE_HEAD, header_style="bold")
-    table.add_column("name")
-    for column in ("memory", "bandwidth", "16-bit peak", "ridge", "link", "sheet", "efficiencies"):
-        table.add_column(column, justify="right")
+    columns = ("memory", "bandwidth", "16-bit peak", "ridge", "link", "sheet", "efficiencies")
+    table = empty_table("accelerators", ["name"], columns)
     for facts in accelerators:
         dtype = "bfloat16" if "bfloat16" in facts["peak_flop_per_s"] else "float16"
         table.add_row(

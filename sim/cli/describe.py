@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from sim.estimate import Case
 from sim.specs.experiment import Experiment
 from sim.specs.workload import AllAtOnce, ClosedLoop, DiurnalArrivals, PiecewiseArrivals, WorkloadSpec
 
 
-def describe(experiment: Experiment) -> str:
+def describe(setup: Experiment | Case) -> str:
     """`llama-3.1-8b on 2 x h100-sxm`"""
-    tp = experiment.engine.tensor_parallel_size
+    tp = setup.engine.tensor_parallel_size
     gpus = f"{tp} x " if tp > 1 else ""
-    return f"{experiment.model.name} on {gpus}{experiment.accelerator.name}"
+    return f"{setup.model.name} on {gpus}{setup.accelerator.name}"
 
 
 def describe_run(experiment: Experiment) -> str:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from sim.cli.options import JsonOption, SetOption, stdout
-from sim.config import complete_engine, experiment_from, load_accelerator, load_model, read_experiment
+from sim.cli.describe import describe
+from sim.cli.format import empty_table, number
+from sim.cli.options import JsonOption, SetOption, note, stdout
+from sim.config import complete_engine, load_accelerator, load_model, read_experiment, untimed_experiment_from
 from sim.errors import InputError
-from sim.estimate import COMPUTE_ALONE, Case, Figure, estimate, sections
+from sim.estimate import COMPUTE_ALONE, Case, Figure, notes, sections
 from sim.study.store import to_json
 from sim.workload.source import build_workload
 
-ABBREVIATIONS = {"ttft": "TTFT", "tpot": "TPOT", "kv": "KV", "flop": "FLOP", "flops": "FLOPs"}
+ABBREVIATIONS = {"ttft": "TTFT", "tpot": "TPOT", "kv": "KV", "flop": "FLOP", "flops": "FLOPs", "1e12": "10^12"}
+DEFAULT_TOKENS = 1024.0
+FILE_KEYS = {
+    "--model": "model",
+    "--accelerator": "accelerator",
+    "--tensor-parallel-size": "engine.tensor_parallel_size",
+    "--prompt-tokens": "workload",
+    "--output-tokens": "workload",
+}
+"""Where an experiment file says what these options say."""
 
 
 def estimate_command(
     config: Annotated[Path | None, typer.Argument(help="Experiment file (YAML).", show_default=False)] = None,
     model: Annotated[str | None, typer.Option(help="Model: catalogue name or path.")] = None,
     accelerator: Annotated[str | None, typer.Option(help="Accelerator: catalogue name or path.")] = None,
-    tensor_parallel_size: Annotated[int, typer.Option(min=1, help="GPUs that share the model.")] = 1,
-    prompt_tokens: Annotated[float, typer.Option(min=1, help="Mean prompt length.")] = 1024,
-    output_tokens: Annotated[float, typer.Option(min=1, help="Mean output length.")] = 1024,
+    tensor_parallel_size: Annotated[
+        int | None, typer.Option(min=1, help="GPUs that share the model; default 1.")
+    ] = None,
+    prompt_tokens: Annotated[float | None, typer.Option(min=1, help="Mean prompt length; default 1024.")] = None,
+    output_tokens: Annotated[float | None, typer.Option(min=1, help="Mean output length; default 1024.")] = None,
     price_per_hour: Annotated[
         float | None, typer.Option(min=0, help="Price of one GPU for an hour; the catalogue has none.")
     ] = None,
@@ -35,43 +48,69 @@ def estimate_command(
     json_: JsonOption = False,
 ) -> None:
     """Does it fit, how fast at best, how many at once, and what binds: closed form, no simulation."""
-    prices: dict[str, Any] = {"price_per_hour": price_per_hour, "power_w": power_w}
-    if config is not None:
-        case = _case_of_file(config, set_ or [], prices)
-    elif model is not None and accelerator is not None:
-        gpu = load_accelerator(accelerator)
-        engine, _ = complete_engine({"tensor_parallel_size": tensor_parallel_size}, gpu)
-        case = Case(load_model(model), gpu, engine, prompt_tokens, output_tokens, **prices)
+    names = (model, accelerator, tensor_parallel_size, prompt_tokens, output_tokens)
+    if config is None:
+        _refuse_overrides(set_ or [])
+        case = _case_of_names(*names)
     else:
-        raise InputError("estimate: give an experiment file, or both --model and --accelerator")
+        _refuse_names(config, dict(zip(FILE_KEYS, names, strict=True)))
+        case = _case_of_file(config, set_ or [])
+    case = replace(case, price_per_hour=price_per_hour, power_w=power_w)
+    answer = sections(case)
+    for text in notes(case):
+        note(text)
     if json_:
-        print(to_json({figure.name: figure.value for figure in estimate(case)}))
+        print(to_json({figure.name: figure.value for figures in answer.values() for figure in figures}))
     else:
-        stdout.print(_table(case, explain))
+        stdout.print(_table(case, answer, explain))
 
 
-def _case_of_file(config: Path, overrides: list[str], prices: dict[str, Any]) -> Case:
+def _refuse_overrides(overrides: list[str]) -> None:
+    if overrides:
+        raise InputError(f"--set: got {overrides[0]}, which overrides an experiment file; give that file, or drop it")
+
+
+def _refuse_names(config: Path, options: dict[str, Any]) -> None:
+    """A file says all of it already; which of the two was meant is not for us to guess."""
+    for option, value in options.items():
+        if value is not None:
+            key = FILE_KEYS[option]
+            raise InputError(f"{option}: got {value}, but {config} has its own {key}; drop one, or use --set {key}")
+
+
+def _case_of_names(
+    model: str | None,
+    accelerator: str | None,
+    tensor_parallel_size: int | None,
+    prompt_tokens: float | None,
+    output_tokens: float | None,
+) -> Case:
+    """The model on the accelerator, with the default engine for it."""
+    if model is None or accelerator is None:
+        raise InputError("estimate: give an experiment file, or both --model and --accelerator")
+    gpu = load_accelerator(accelerator)
+    engine, _ = complete_engine({"tensor_parallel_size": tensor_parallel_size or 1}, gpu)
+    return Case(load_model(model), gpu, engine, prompt_tokens or DEFAULT_TOKENS, output_tokens or DEFAULT_TOKENS)
+
+
+def _case_of_file(config: Path, overrides: list[str]) -> Case:
     """The experiment's model, accelerator, engine and the mean lengths of its own requests."""
-    data = read_experiment(config, overrides)
-    experiment = experiment_from({**data, "cost": {"kind": "constant", "step_s": 1.0}}, config.parent, "estimate")
+    experiment = untimed_experiment_from(read_experiment(config, overrides), config.parent, "estimate")
     workload = build_workload(experiment)
     lengths = (float(workload.table[f"{part}_tokens"].mean()) for part in ("prompt", "output"))
-    return Case(experiment.model, experiment.accelerator, experiment.engine, *lengths, **prices)
+    return Case(experiment.model, experiment.accelerator, experiment.engine, *lengths)
 
 
-def _table(case: Case, explain: bool) -> Table:
+def _table(case: Case, answer: dict[str, list[Figure]], explain: bool) -> Table:
     """All figures by section, with formulas if `explain`; the shortcuts that others quote only then."""
-    gpus = f"{case.engine.tensor_parallel_size} x " if case.engine.tensor_parallel_size > 1 else ""
     title = (
-        f"{case.model.name} on {gpus}{case.accelerator.name}, "
-        f"{case.prompt_tokens:.0f} prompt and {case.output_tokens:.0f} output tokens: at datasheet peaks, nothing lost"
+        f"{describe(case)}, {case.prompt_tokens:.0f} prompt and {case.output_tokens:.0f} output tokens: "
+        "at datasheet peaks, nothing lost"
     )
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, header_style="bold")
-    table.add_column("quantity")
-    table.add_column("value", justify="right")
+    table = empty_table(title, ["quantity"], ["value"])
     if explain:
         table.add_column("formula")
-    for title, figures in sections(case).items():
+    for title, figures in answer.items():
         if explain or title != COMPUTE_ALONE:
             table.add_row(f"[bold]{title}[/bold]")
             for figure in figures:
@@ -97,4 +136,4 @@ def _shown(figure: Figure) -> str:
             return f"{value / scale:,.2f} {prefix}{unit}"
     if unit == "s" and value < 1:
         return f"{value * 1e3:,.3g} ms"
-    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.4g} {unit}"
+    return f"{number(value, 4)} {unit}"

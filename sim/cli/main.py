@@ -6,35 +6,58 @@ import io
 import os
 import signal
 import sys
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from sim.cli.catalog import catalog_command
-from sim.cli.estimate import estimate_command
-from sim.cli.run import run_command
-from sim.cli.show import show_command
-from sim.cli.sweep import sweep_command
-from sim.cli.trace import trace_command
-from sim.cli.validate import validate_app
 from sim.errors import ServesimError
 from sim.version import __version__
 
+VERBS = ("run", "show", "estimate", "catalog", "sweep", "trace", "validate")
+
+
+class _CommandsOnDemand(Mapping[str, Any]):
+    """Every verb's command, from `VERB_command` (or, for a group, `VERB_app`) in `sim.cli.VERB`.
+
+    A module is imported when its verb is used: pandas and pydantic take most of a second, which `--version` need not
+    wait for.
+    """
+
+    def __getitem__(self, verb: str) -> Any:
+        if verb not in VERBS:
+            raise KeyError(verb)
+        module = import_module(f"sim.cli.{verb}")
+        group: typer.Typer | None = getattr(module, f"{verb}_app", None)
+        if group is None:
+            group = typer.Typer(add_completion=False)
+            group.command(verb)(getattr(module, f"{verb}_command"))
+        return typer.main.get_command(group)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class _Verbs(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _CommandsOnDemand()  # type: ignore[assignment]  # read only: nothing adds commands
+
+
 app = typer.Typer(
     name="servesim",
+    cls=_Verbs,
     help="Simulate LLM inference serving: from one config file to latency percentiles, throughput and pictures.",
     invoke_without_command=True,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("run")(run_command)
-app.command("show")(show_command)
-app.command("estimate")(estimate_command)
-app.command("catalog")(catalog_command)
-app.command("sweep")(sweep_command)
-app.command("trace")(trace_command)
-app.add_typer(validate_app, name="validate")
 
 
 @app.callback()

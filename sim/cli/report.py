@@ -4,31 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from sim.plots import RESOURCE_NAMES
+from sim.cli.format import empty_table, number, percent, seconds
+from sim.cost.batch import RESOURCE_NAMES
+from sim.metrics.groups import GROUP_METRICS, GROUP_STATISTICS
 
+GROUPS_SHOWN = 12
 ROWS = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "queue": "queueing"}
 COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
 def print_report(console: Console, summary: dict[str, Any]) -> None:
-    """Latency table, throughput, and what explains them."""
+    """Latency table, also by tenant and priority, throughput, and what explains them."""
     ours = summary["sim"]
     console.print(_latency_table(ours["name"], ours["metrics"]))
+    for key, found in (ours["groups"] or {}).items():
+        console.print(_group_table(key, found))
     for label, text in _facts(summary):
         console.print(f"{label:<11}{text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _latency_table(name: str, metrics: dict[str, float | None]) -> Table:
-    table = Table(title=name, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
-    table.add_column("seconds")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
+    table = empty_table(name, ["seconds"], COLUMNS)
     for metric, label in ROWS.items():
-        table.add_row(label, *(_seconds(metrics[f"{column}_{metric}"]) for column in COLUMNS))
+        table.add_row(label, *(seconds(metrics[f"{column}_{metric}"]) for column in COLUMNS))
+    return table
+
+
+def _group_table(key: str, groups: dict[str, dict[str, Any]]) -> Table:
+    """A row for each tenant or priority, of many only the busiest."""
+    shown = sorted(groups, key=lambda name: -groups[name]["completed"])[:GROUPS_SHOWN]
+    kept = {name: group for name, group in groups.items() if name in shown}
+    title = f"by {key}, in seconds"
+    if len(groups) > len(kept):
+        title += f": the busiest {len(kept)} of {len(groups):,}, all are in summary.json"
+    columns = [f"{statistic}_{metric}" for metric in GROUP_METRICS for statistic in GROUP_STATISTICS]
+    labels = [f"{ROWS[metric]} {statistic}" for metric in GROUP_METRICS for statistic in GROUP_STATISTICS]
+    table = empty_table(title, [key], ["requests", *labels])
+    for name, group in kept.items():
+        table.add_row(escape(name), f"{group['completed']:,}", *(seconds(group[column]) for column in columns))
     return table
 
 
@@ -49,64 +66,70 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _throughput(summary: dict[str, Any]) -> str:
     return (
-        f"{_number(summary['request_throughput'])} requests/s, "
-        f"{_number(summary['output_throughput'])} output tokens/s; "
-        f"{summary['completed']} of {summary['num_prompts']} requests in {_number(summary['duration'])} s"
+        f"{number(summary['request_throughput'])} requests/s, "
+        f"{number(summary['output_throughput'])} output tokens/s; "
+        f"{summary['completed']} of {summary['num_prompts']} requests in {number(summary['duration'])} s"
     )
 
 
 def _users(loop: dict[str, Any]) -> str:
     rate, response_s, think_s = loop["requests_per_s"], loop["mean_response_s"], loop["mean_think_s"]
-    law = f"{_number(rate)}/s x ({_seconds(response_s)} s + {_seconds(think_s)} s)"
-    return f"{loop['users']:,}; X(R + Z) = {law} = {_number(loop['mean_present_users'])} of them on average, to the end"
+    law = f"{number(rate)}/s x ({seconds(response_s)} s response + {seconds(think_s)} s thinking)"
+    return f"{number(loop['mean_present_users'])} of {loop['users']:,} present on average = {law}"
 
 
 def _queue(ours: dict[str, Any]) -> str:
     stability = ours["stability"]
     blockers = ours["batch"]["queue_blocked_by"]
-    held_up = ", ".join(f"{why} {share:.0%}" for why, share in sorted(blockers.items(), key=lambda item: -item[1]))
+    held_up = ", ".join(f"{why} {share}" for why, share in _largest_shares(blockers))
     waits = f"; the next request could not start because of: {held_up} of busy time" if held_up else ""
     return f"{stability['verdict'].upper()}: {stability['reason']}{waits}"
 
 
 def _engine(ours: dict[str, Any]) -> str:
     batch = ours["batch"]
-    extras = [f"busy {_percent(batch['busy_fraction'])}", f"{_number(batch['mean_running'])} running on average"]
+    extras = [f"busy {percent(batch['busy_fraction'])}", f"{number(batch['mean_running'])} running on average"]
     extras.append(f"{batch['peak_running']} at most")
     if batch["idle_slot_fraction"]:
-        extras.append(f"{_percent(batch['idle_slot_fraction'])} of batch slots idle")
+        extras.append(f"{percent(batch['idle_slot_fraction'])} of batch slots idle")
     if batch["padding_fraction"]:
-        extras.append(f"{_percent(batch['padding_fraction'])} of executed tokens are padding")
+        extras.append(f"{percent(batch['padding_fraction'])} of executed tokens are padding")
     return ", ".join(extras)
 
 
 def _hardware(ours: dict[str, Any]) -> str:
     used, price = ours["utilisation"], ours["cost"]["cost_per_million_tokens"]
-    shares = f"MFU {_percent(used['busy_mfu'])} and MBU {_percent(used['busy_mbu'])} of datasheet peaks while busy"
-    return shares if price is None else f"{shares}; a million output tokens cost {_number(price)}"
+    shares = f"MFU {percent(used['busy_mfu'])} and MBU {percent(used['busy_mbu'])} of datasheet peaks while busy"
+    return shares if price is None else f"{shares}; a million output tokens cost {number(price)}"
 
 
 def _step_time(ours: dict[str, Any]) -> str:
-    shares = sorted(ours["step_time"]["share_by_resource"].items(), key=lambda item: -item[1])
-    return ", ".join(f"{share:.0%} {RESOURCE_NAMES[resource]}" for resource, share in shares)
+    shares = _largest_shares(ours["step_time"]["share_by_resource"])
+    return ", ".join(f"{share} {RESOURCE_NAMES[resource]}" for resource, share in shares)
+
+
+def _largest_shares(shares: dict[str, float]) -> list[tuple[str, str]]:
+    """(name, whole per cent), the largest first, without those that round to nothing."""
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    return [(name, f"{share:.0%}") for name, share in ordered if f"{share:.0%}" != "0%"]
 
 
 def _kv_cache(kv: dict[str, Any]) -> str:
     held = (
-        f"{_percent(kv['mean_used_fraction'])} of {kv['capacity_tokens']:,} tokens held on average, "
-        f"{_percent(kv['peak_used_fraction'])} at most"
+        f"{percent(kv['mean_used_fraction'])} of {kv['capacity_tokens']:,} tokens held on average, "
+        f"{percent(kv['peak_used_fraction'])} at most"
     )
     waste = (
-        f"of what is held {_percent(kv['stored_fraction'])} stores tokens, "
-        f"{_percent(kv['reserved_waste_fraction'])} is reserved for later and "
-        f"{_percent(kv['internal_waste_fraction'])} is never used"
+        f"of what is held {percent(kv['stored_fraction'])} stores tokens, "
+        f"{percent(kv['reserved_waste_fraction'])} is reserved for later and "
+        f"{percent(kv['internal_waste_fraction'])} is never used"
     )
     return f"{held}; {waste}; {kv['preemptions']} preemptions, {kv['recomputed_tokens']:,} tokens recomputed"
 
 
 def _slo(slo: dict[str, Any]) -> str:
     parts = [
-        f"{name} {_seconds(slo['values'][name])} {'<=' if _met(slo, name) else 'exceeds'} {limit:g} s"
+        f"{name} {seconds(slo['values'][name])} {'<=' if _met(slo, name) else 'exceeds'} {limit:g} s"
         for name, limit in slo["limits"].items()
     ]
     share = slo["good_request_fraction"]
@@ -122,17 +145,5 @@ def _met(slo: dict[str, Any], name: str) -> bool:
 def _performance(spent: dict[str, Any]) -> str:
     return (
         f"{spent['engine_iterations']:,} iterations in {spent['cpu_s']:.2f} s of CPU "
-        f"({_number(spent['requests_per_cpu_s'])} requests per CPU second)"
+        f"({number(spent['requests_per_cpu_s'])} requests per CPU second)"
     )
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}" if value < 1000 else f"{value:,.0f}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"

@@ -26,7 +26,7 @@ def run_command(
     out: OutOption = None,
     json_: JsonOption = False,
     schedule_log: Annotated[
-        Path | None, typer.Option("--schedule-log", help="Write one JSON line an engine step to this file.")
+        Path | None, typer.Option("--schedule-log", help="Write one JSON line per engine step to this file.")
     ] = None,
     plots: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
 ) -> None:
@@ -70,7 +70,7 @@ def _draw(result: RunResult, folder: Path) -> None:
     figures = (
         plots.latency_figure(title, result.requests, result.gaps, ours["metrics"], result.experiment.slo),
         plots.timeline_figure(title, result.requests, result.iterations, ours["kv_cache"]["usable_blocks"]),
-        plots.step_time_figure(f"{title}: where step time goes", ours["step_time"]),
+        plots.step_time_figure(title, ours["step_time"]),
     )
     with writing(folder):
         for file_name, figure in zip(PICTURES, figures, strict=True):

@@ -1,4 +1,4 @@
-"""`servesim show`: the report of a run that is already on disk, or its numbers in the words of another tool."""
+"""`servesim show`: the report of a run or sweep that is already on disk, or a run's in the words of another tool."""
 
 from __future__ import annotations
 
@@ -10,30 +10,44 @@ import typer
 
 from sim.cli.options import note, stdout
 from sim.cli.report import print_report
+from sim.cli.sweep_report import print_sweep
 from sim.errors import InputError, did_you_mean
 from sim.metrics.dialects import DIALECTS
 from sim.study.store import load_requests, load_summary, writing
+from sim.study.sweep import is_sweep, load_sweep_table, runs_of
 
 TOOLS = "|".join(DIALECTS)
 
 
 def show_command(
-    folder: Annotated[Path, typer.Argument(help="Result folder of a run.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Result folder of a run or a sweep.", show_default=False)],
     as_: Annotated[
         str | None, typer.Option("--as", metavar=TOOLS, help="Write the result as this benchmark would.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="File for --as; default standard output.")] = None,
 ) -> None:
-    """Print the report of a finished run again, or its result in the form of another tool."""
+    """Print the report of a finished run or sweep again, or a run's result in the form of another tool."""
     if as_ is None:
-        _report(folder, out)
+        _refuse_file(out)
+        if is_sweep(folder):
+            _report_sweep(folder)
+        else:
+            _report(folder)
     else:
         _translate(folder, as_, out)
 
 
-def _report(folder: Path, out: Path | None) -> None:
+def _refuse_file(out: Path | None) -> None:
     if out is not None:
         raise InputError(f"--out: got {out}, which needs --as {TOOLS}; the report itself goes to the terminal")
+
+
+def _report_sweep(folder: Path) -> None:
+    print_sweep(stdout, *load_sweep_table(folder))
+    note(f"{folder} holds a sweep; to see one of its runs: servesim show {folder}/RUN ({', '.join(runs_of(folder))})")
+
+
+def _report(folder: Path) -> None:
     summary = load_summary(folder)
     for text in summary["sim"]["notes"]:
         note(text)
@@ -46,6 +60,9 @@ def _translate(folder: Path, tool: str, out: Path | None) -> None:
     """One line of JSON, which is what vLLM and SGLang write; SGLang's file is one of such lines."""
     if tool not in DIALECTS:
         raise InputError(f"--as: got '{tool}'; {did_you_mean(tool, DIALECTS)}")
+    if is_sweep(folder):
+        runs = ", ".join(runs_of(folder))
+        raise InputError(f"{folder}: holds a sweep, and --as {tool} writes a single run; give one of its runs: {runs}")
     line = json.dumps(DIALECTS[tool](load_summary(folder), load_requests(folder)), allow_nan=False)
     if out is None:
         print(line)

@@ -12,31 +12,21 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from sim.cli.describe import describe
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
+from sim.cli.sweep_report import print_sweep
 from sim.errors import ServesimError
 from sim.specs import catalogue
 from sim.specs.experiment import Experiment
 from sim.study.narrate import narrate
 from sim.study.store import result_folder, to_json, writing
-from sim.study.sweep import Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, sweep_table
+from sim.study.sweep import Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, save_sweep_table, sweep_table
 
 RATE = "workload.arrivals.rate"
-SHOWN = {
-    "verdict": "queue",
-    "slo_met": "SLO",
-    "request_throughput": "req/s",
-    "p99_ttft": "TTFT",
-    "p99_tpot": "TPOT",
-    "p99_e2e": "E2E",
-    "mean_running": "batch",
-    "idle_slot_fraction": "idle",
-    "kv_wasted_fraction": "waste",
-}
+X_LABELS = {RATE: "arrival rate (requests/s)", "workload.arrivals.users": "users"}
+"""How the picture names what its horizontal axis shows; any other key by itself."""
 
 
 def sweep_command(
@@ -45,11 +35,11 @@ def sweep_command(
         list[str] | None, typer.Option("--vary", metavar="KEY=V1,V2,…", help="Values a key takes; repeatable.")
     ] = None,
     set_: SetOption = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the table, the picture and a folder a run.")] = Path(
-        "results/sweep"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the table, the picture and one folder per run.")
+    ] = Path("results/sweep"),
     json_: JsonOption = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; default one a core.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; default one per core.")] = os.cpu_count() or 1,
 ) -> None:
     """Run every combination of the varied values; runs already finished in the folder are not repeated."""
     axes = [parse_axis(text) for text in vary or ()]
@@ -58,12 +48,12 @@ def sweep_command(
         summaries = _run_cells(cells, workers)
         table = sweep_table(cells, summaries)
         with writing(out):
-            table.to_csv(out / "sweep.csv", index=False)
+            save_sweep_table(table, out)
         picture = _draw(table, axes, cells[0].experiment, out)
     if json_:
         print(to_json([_json_ready(row) for row in table.astype(object).to_dict("records")]))
     else:
-        stdout.print(_terminal_table(table, axes))
+        print_sweep(stdout, table, [axis.key for axis in axes])
     for text in dict.fromkeys(text for summary in summaries.values() for text in summary["sim"]["notes"]):
         note(text)
     series, x = _roles(axes)
@@ -90,7 +80,7 @@ def _run_cells(cells: list[Cell], workers: int) -> dict[str, Summary]:
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():
                 process.terminate()
-            note(f"interrupted: {done} of {len(cells)} runs are finished and kept; the same command goes on from there")
+            note(f"interrupted: {done} of {len(cells)} runs are finished and kept; the same command resumes")
             raise typer.Exit(130) from None
         except BrokenProcessPool:
             raise ServesimError("a worker process died, perhaps for lack of memory; try --workers 1") from None
@@ -125,10 +115,10 @@ def _draw(table: pd.DataFrame, axes: list[Axis], experiment: Experiment, out: Pa
     lines = [
         ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
     ]
-    label = "arrival rate (requests per second)" if x.key == RATE else x.key
     varied = {axis.key.partition(".")[0] for axis in axes} | {axis.key for axis in axes}
     same = varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"})
-    title = f"{experiment.name}{': ' + describe(experiment) if same else ''} (ringed: unstable queue)"
+    title = f"{experiment.name}{': ' + describe(experiment) if same else ''}"
+    label = X_LABELS.get(x.key, x.key)
     figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, label, experiment.slo)
     with writing(out):
         plots.save(figure, out / "sweep.png")
@@ -140,27 +130,3 @@ def _line_name(axis: Axis, value: object) -> str:
     if axis.key == "engine.preset":
         return f"{value}: {catalogue.entry('engines', str(value), axis.key)['summary']}"
     return f"{axis.key.rpartition('.')[2]} {value}"
-
-
-def _terminal_table(table: pd.DataFrame, axes: list[Axis]) -> Table:
-    title = "P99 latencies in seconds; batch: mean running; idle: of batch slots; waste: of KV memory held"
-    shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for axis in axes:
-        shown.add_column(axis.key.rpartition(".")[2])
-    kept = {column: label for column, label in SHOWN.items() if table[column].notna().any()}
-    for label in kept.values():
-        shown.add_column(label, justify="right")
-    for _, row in table.iterrows():
-        shown.add_row(*(str(row[axis.key]) for axis in axes), *(_cell(column, row[column]) for column in kept))
-    return shown
-
-
-def _cell(column: str, value: object) -> str:
-    if column == "slo_met":
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    number = float(str(value))
-    if column.endswith("_fraction"):
-        return f"{number:.0%}"
-    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
+from sim.cli.format import empty_table, number
 from sim.cli.options import JsonOption, note, stdout
 from sim.errors import InputError, did_you_mean
 from sim.specs.validation import validate
@@ -83,15 +82,7 @@ def _draw(trace: Trace, title: str, path: Path) -> None:
 
 
 def _print(statistics: dict[str, Any]) -> None:
-    table = Table(
-        title=f"{statistics['file']} ({statistics['format']})",
-        title_justify="left",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-    )
-    table.add_column("tokens")
-    for column in statistics["prompt_tokens"]:
-        table.add_column(column, justify="right")
+    table = empty_table(f"{statistics['file']} ({statistics['format']})", ["tokens"], statistics["prompt_tokens"])
     for key, label in LENGTHS.items():
         table.add_row(label, *(f"{value:,.0f}" for value in statistics[key].values()))
     stdout.print(table)
@@ -100,12 +91,12 @@ def _print(statistics: dict[str, Any]) -> None:
 
 
 def _facts(statistics: dict[str, Any]) -> list[tuple[str, str]]:
-    windows = [f"{_number(value)} in windows of {name}" for name, value in statistics["dispersion"].items()]
-    burstiness = f"gaps: standard deviation over mean {_number(statistics['gap_cv'])}; counts: variance over mean "
+    windows = [f"{number(value)} in windows of {name}" for name, value in statistics["dispersion"].items()]
+    burstiness = f"gaps: standard deviation over mean {number(statistics['gap_cv'])}; counts: variance over mean "
     facts = [
         ("traffic", _traffic(statistics)),
         ("burstiness", f"{burstiness}{', '.join(windows)}; Poisson has 1 throughout"),
-        ("correlation", f"{_number(statistics['length_correlation'])} between prompt and output lengths"),
+        ("correlation", f"{number(statistics['length_correlation'])} between prompt and output lengths"),
     ]
     reuse = statistics["prefix_reuse"]
     if reuse:
@@ -116,10 +107,6 @@ def _facts(statistics: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _traffic(statistics: dict[str, Any]) -> str:
     rate = statistics["mean_rate"]
-    pace = "all at once" if rate is None else f"in {statistics['span_s']:,.0f} s, {_number(rate)} requests/s"
+    pace = "all at once" if rate is None else f"in {statistics['span_s']:,.0f} s, {number(rate)} requests/s"
     count = statistics["num_requests"]
     return f"{count:,} request{'s' if count > 1 else ''} {pace}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"

@@ -14,7 +14,9 @@ from sim.study.recordings import read_recording
 from sim.study.replay import Comparison, compare_with
 from sim.study.store import to_json
 
-validate_app = typer.Typer(help="Compare with recordings of real systems.", no_args_is_help=True)
+validate_app = typer.Typer(
+    name="validate", help="Compare with recordings of real systems.", no_args_is_help=True, add_completion=False
+)
 
 
 @validate_app.callback()

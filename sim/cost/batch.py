@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 Bound = Literal["compute", "memory", "link", "host", "given"]
+RESOURCE_NAMES: dict[str, str] = {
+    "compute": "limited by compute", "memory": "limited by memory bandwidth", "link": "limited by the link",
+    "host": "host overhead", "given": "given by the cost model",
+}  # fmt: skip
+"""Each bound in words, for tables and pictures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _laws_of_time(log: RunLog, requests: pd.DataFrame, iterations: pd.DataFrame)
     )
     yield "iterations do not overlap", min(float(overlap), 0.0), 0.0
     yield "busy time = sum of step durations", totals.busy_s, float(durations.sum())
-    yield "busy time <= wall time", max(totals.busy_s - recorder.end_s, 0.0), 0.0
+    yield "busy time <= simulated time", max(totals.busy_s - recorder.end_s, 0.0), 0.0
     yield "time by operation group = busy time", sum(totals.group_s.values()), totals.busy_s
     yield "∫N(t)dt = sum of sojourns (Little)", totals.in_system_request_s, float(requests["e2e_s"].sum())
 

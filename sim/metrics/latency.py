@@ -19,12 +19,17 @@ def latency_metrics(requests: pd.DataFrame, gaps: pd.DataFrame) -> dict[str, flo
     for metric in METRICS:
         if metric == "itl":
             values, counts = gaps["gap_s"].to_numpy(float), gaps["tokens"].to_numpy(np.int64)
+            found = statistics(values, counts, PERCENTILES)
         else:
-            values = requests[f"{metric}_s"].dropna().to_numpy(float)
-            counts = np.ones(len(values), dtype=np.int64)
-        for statistic, value in statistics(values, counts, PERCENTILES).items():
-            metrics[f"{statistic}_{metric}"] = value
+            found = latency_of(requests, metric)
+        metrics |= {f"{statistic}_{metric}": value for statistic, value in found.items()}
     return metrics
+
+
+def latency_of(requests: pd.DataFrame, metric: str) -> dict[str, float | None]:
+    """`mean std min max p50 p90 p95 p99` of a metric that every request has, in seconds."""
+    values = requests[f"{metric}_s"].dropna().to_numpy(float)
+    return statistics(values, np.ones(len(values), dtype=np.int64), PERCENTILES)
 
 
 def statistics(values: np.ndarray, counts: np.ndarray, percentiles: Sequence[int]) -> dict[str, float | None]:

@@ -52,7 +52,9 @@ def stability(requests: pd.DataFrame, workload: WorkloadSpec) -> dict[str, Any]:
     if isinstance(workload.arrivals, AllAtOnce):
         return _verdict("unknown", None, "all requests arrive at once, so there is no arrival rate to keep up with")
     if isinstance(workload.arrivals, ClosedLoop):
-        return _verdict("stable", None, f"{workload.arrivals.users} users send no more before they are answered")
+        return _verdict(
+            "stable", None, f"each of the {workload.arrivals.users} users waits for an answer before sending again"
+        )
     if len(requests) < LEAST_REQUESTS:
         reason = f"{len(requests)} requests are too few to tell; {LEAST_REQUESTS} are the least"
         return _verdict("unknown", None, reason)

@@ -10,6 +10,7 @@ import pandas as pd
 from sim.metrics.closed_loop import closed_loop
 from sim.metrics.distributions import distributions
 from sim.metrics.engine_use import batch_use, kv_use, step_time_use
+from sim.metrics.groups import groups
 from sim.metrics.latency import PERCENTILES, latency_metrics
 from sim.metrics.ratio import ratio
 from sim.metrics.stability import stability
@@ -17,7 +18,7 @@ from sim.metrics.throughput import max_output_tokens_per_s, peak_in_system, thro
 from sim.metrics.utilisation import cost, utilisation
 from sim.serving.simulation import RunLog
 from sim.specs.experiment import Experiment
-from sim.specs.metric_names import metric_of
+from sim.specs.metric_names import bounds_requests, metric_of
 from sim.specs.workload import AllAtOnce, Arrivals, ClosedLoop, GammaArrivals, PoissonArrivals
 from sim.workload.workload import Workload
 
@@ -43,6 +44,7 @@ def summarise(
             "seed": experiment.seed,
             "interrupted": log.interrupted,
             "metrics": metrics,
+            "groups": groups(requests),
             "requests": distributions(requests),
             "throughput": throughput(requests, duration_s),
             "slo": _slo_report(metrics, experiment.slo, attained),
@@ -104,8 +106,11 @@ def _vllm_latencies(metrics: dict[str, float | None]) -> dict[str, float | None]
 
 
 def _good_requests(requests: pd.DataFrame, slo: dict[str, float]) -> pd.Series[bool] | None:
-    """Which requests keep every SLO's number as their own bound, whatever its statistic; TPOT of one token is 0."""
-    bounds = {(metric_of(name), limit) for name, limit in slo.items() if metric_of(name) != "itl"}
+    """Which requests keep every SLO's limit as their own; TPOT of one token is 0.
+
+    A limit on ITL, on a minimum or on a standard deviation says nothing of a single request and is left out.
+    """
+    bounds = {(metric_of(name), limit) for name, limit in slo.items() if bounds_requests(name)}
     if not bounds:
         return None
     good = pd.Series(True, index=requests.index)

@@ -14,7 +14,7 @@ DESCRIBED = ("priority", "tenant", "max_new_tokens", "predicted_output_tokens")
 
 
 def requests_table(recorder: Recorder, workload: Workload) -> pd.DataFrame:
-    """One row a finished request, by `request_id`, times in seconds.
+    """One row per finished request, by `request_id`, times in seconds.
 
     `ttft_s` and `e2e_s` count from arrival, and E2E is `queue_s` (until scheduled) + `prefill_s` (until the
     first token) + `decode_s` (until the answer is complete: the last token, or the end of a batch that is returned
@@ -36,7 +36,7 @@ def requests_table(recorder: Recorder, workload: Workload) -> pd.DataFrame:
 
 
 def iterations_table(recorder: Recorder) -> pd.DataFrame:
-    """One row a run of like iterations, in time order."""
+    """One row per run of like iterations, in time order."""
     return _frame(recorder.iterations)
 
 

@@ -18,9 +18,8 @@ REQUEST_COLUMNS = {
     "preemptions": "q",
     "session_id": "q",
 }
-"""One row a finished request. `queued_s`: the engine read the request; `scheduled_s`: the prefill that gave its
-first token began (a preemption may have undone an earlier one); `finish_s`: its answer was complete;
-`session_id` is -1 for a request of no session."""
+"""One row per finished request. `queued_s`: the engine read the request; `scheduled_s`: it was
+first in an iteration; `finish_s`: its answer was complete; `session_id` is -1 for a request of no session."""
 
 ITERATION_COLUMNS = {
     "start_s": "d",
@@ -35,7 +34,7 @@ ITERATION_COLUMNS = {
     "kv_used_blocks": "q",
     "preemptions": "q",
 }
-"""One row a run of like iterations: the first takes `first_step_s`, each one after it `step_increment_s` longer."""
+"""One row per run of like iterations: the first takes `first_step_s`, each one after it `step_increment_s` longer."""
 
 GAP_COLUMNS = {"gap_s": "d", "tokens": "q", "end_s": "d"}
 """Time between successive tokens of a request: `tokens` gaps of `gap_s` each, which ended at `end_s`."""

@@ -23,6 +23,11 @@ GATE_ALIAS = "scheduler_reserve_full_isl"
 """vLLM's switch between two gates: true is `whole_prompt`, false is `first_chunk`."""
 
 
+def own_name(key: str) -> str:
+    """Our name of an engine key, which may be written under one of vLLM's."""
+    return "gate" if key == GATE_ALIAS else ALIASES.get(key, key)
+
+
 class EngineSpec(Spec):
     """One engine, every value filled in.
 

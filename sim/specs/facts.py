@@ -1,9 +1,10 @@
-"""What follows from a description, as plain values: the content of `servesim catalog`."""
+"""Descriptions and what follows from them, as plain values: the content of `servesim catalog`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from sim.specs import catalogue
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.model import ModelSpec
 
@@ -37,3 +38,8 @@ def accelerator_facts(accelerator: AcceleratorSpec) -> dict[str, Any]:
         **accelerator.model_dump(),
         "ridge_flop_per_byte": {dtype: peak / bandwidth for dtype, peak in accelerator.peak_flop_per_s.items()},
     }
+
+
+def preset_facts(name: str) -> dict[str, Any]:
+    """The engine preset as its file has it: what keys of `engine` get that an experiment leaves out."""
+    return {"kind": "engine", "name": name, **catalogue.entry("engines", name, "engine.preset")}

@@ -36,7 +36,7 @@ def plan_memory(
     Returns the completed engine, the division of memory per GPU, and notes on what was decided. Raises InputError when
     the model does not fit, with what would.
     """
-    _check_tensor_parallel(engine, model)
+    check_tensor_parallel(engine, model)
     tp = engine.tensor_parallel_size
     block_bytes = engine.block_size * _kv_bytes_per_token_per_gpu(model, tp)
     weights = -(-model.weight_bytes // tp)
@@ -91,13 +91,19 @@ def _divides(tp: int, model: ModelSpec) -> bool:
     return heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0)
 
 
-def _check_tensor_parallel(engine: EngineSpec, model: ModelSpec) -> None:
+def tensor_parallel_sizes(model: ModelSpec) -> list[int]:
+    """How many GPUs can share the model: sizes that divide its heads, and its KV heads or are divided by them."""
+    return [size for size in range(1, model.num_attention_heads + 1) if _divides(size, model)]
+
+
+def check_tensor_parallel(engine: EngineSpec, model: ModelSpec) -> None:
+    """Refuse a `tensor_parallel_size` that does not divide the model, with those that do."""
     tp, heads = engine.tensor_parallel_size, model.num_attention_heads
     if not _divides(tp, model):
-        sizes = [str(size) for size in range(1, heads + 1) if _divides(size, model)]
+        sizes = ", ".join(map(str, tensor_parallel_sizes(model)))
         raise InputError(
             f"engine.tensor_parallel_size: {tp} does not divide the {heads} attention heads and "
-            f"{model.num_key_value_heads} KV heads of {model.name}; use one of {', '.join(sizes)}"
+            f"{model.num_key_value_heads} KV heads of {model.name}; use one of {sizes}"
         )
 
 
@@ -165,8 +171,9 @@ def _remedies(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec
     if larger:
         least_gb = min(data["memory_bytes"] for data in larger) / GB
         remedies.append(f"use a GPU with at least {least_gb:.0f} GB ({', '.join(data['name'] for data in larger)})")
-    byte_weights = model.total_parameters / engine.tensor_parallel_size
-    remedies.append(f"one byte a weight (fp8, int8) would take {byte_weights / GB:.1f} GB, but is not modelled yet")
+    if model.quantization is None:
+        byte_weights = model.total_parameters / engine.tensor_parallel_size
+        remedies.append(f"one byte a weight (fp8, int8) would take {byte_weights / GB:.1f} GB, but is not modelled yet")
     return remedies
 
 

@@ -7,6 +7,12 @@ METRICS = ("ttft", "tpot", "itl", "e2e", "queue")
 METRIC_NAMES = tuple(f"{statistic}_{metric}" for metric in METRICS for statistic in STATISTICS)
 
 
+def bounds_requests(name: str) -> bool:
+    """Whether a limit on this metric is one for each request: for means, percentiles and maxima of all but ITL."""
+    statistic, _, metric = name.partition("_")
+    return metric != "itl" and statistic not in ("min", "std")
+
+
 def metric_of(name: str) -> str:
     """The metric a name speaks of: `ttft` for `p99_ttft`."""
     return name.partition("_")[2]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from sim import formulas
 from sim.specs.base import PositiveInt, Spec
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -240,8 +241,9 @@ class ModelSpec(Spec):
     @property
     def kv_bytes_per_token_per_layer(self) -> int:
         """Bytes that one token keeps in the cache of one layer: keys and values, or the latent vector."""
-        elements = self.latent_attention.cached_size if self.latent_attention else 2 * self.kv_size
-        return elements * self.kv_element_bytes
+        if self.latent_attention is not None:
+            return self.latent_attention.cached_size * self.kv_element_bytes
+        return formulas.kv_bytes_per_token(1, self.num_key_value_heads, self.head_dim, self.kv_element_bytes)
 
     @property
     def kv_bytes_per_token(self) -> int:

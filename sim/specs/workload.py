@@ -170,7 +170,8 @@ class WorkloadSpec(Spec):
     """Either `trace`, or `arrivals`, `lengths` and `num_requests`.
 
     `priorities` maps a priority value (lower is served first) to its share of the requests, `tenants` a name to its
-    share, both for generated workloads. `max_new_tokens` is the limit that every request sets on its answer.
+    share, both for generated workloads. `max_new_tokens` is the limit that every request sets on its answer,
+    `output_predictor` says how well answers' lengths are known. Of a trace, `num_requests` takes the first ones.
     """
 
     arrivals: Arrivals | None = None

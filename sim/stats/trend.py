@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, theilslopes
 
 BINS = 20
 
@@ -34,6 +33,8 @@ def level_trend(up: NDArray[np.float64], down: NDArray[np.float64], begin: float
     centres = (edges[:-1] + edges[1:]) / 2
     if np.ptp(levels) == 0:
         return Trend(slope=0.0, p_value=1.0)
+    from scipy.stats import kendalltau, theilslopes  # slow to import, and most commands test no trend
+
     p_value = kendalltau(centres, levels, alternative="greater").pvalue
     return Trend(slope=float(theilslopes(levels, centres).slope), p_value=float(p_value))
 

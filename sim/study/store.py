@@ -15,16 +15,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.yaml_file import dump_yaml
-from sim.study.run import RunResult
 from sim.version import __version__
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.study.run import RunResult
+
+MANIFEST = "manifest.json"
 PACKAGES = ("simpy", "numpy", "scipy", "pandas", "pydantic", "pyarrow")
 
 
@@ -69,18 +72,18 @@ def writing(path: Path, option: str = "--out") -> Iterator[None]:
 def save(result: RunResult, folder: Path) -> None:
     """Write everything of `result` but the pictures."""
     with writing(folder):
-        (folder / "manifest.json").unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
         result.requests.to_parquet(folder / "requests.parquet", index=False)
         result.iterations.to_parquet(folder / "iterations.parquet", index=False)
         (folder / "config.resolved.yaml").write_text(dump_yaml(result.experiment.resolved()), encoding="utf-8")
         (folder / "summary.json").write_text(to_json(result.summary) + "\n", encoding="utf-8")
-        (folder / "manifest.json").write_text(to_json(_manifest(result)) + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(to_json(_manifest(result)) + "\n", encoding="utf-8")
 
 
 def finished_summary(folder: Path, experiment: Experiment) -> dict[str, Any] | None:
     """The summary in `folder` if it holds a whole, uninterrupted run of exactly this experiment by this version."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         same = manifest["config_hash"] == config_hash(experiment) and manifest["version"] == __version__
         if not same or manifest["interrupted"]:
             return None
@@ -94,9 +97,9 @@ def load_summary(folder: Path) -> dict[str, Any]:
     """The summary of the run in `folder`. Raises InputError where there is no whole run by this version."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the result folder of a run")
-    if not (folder / "manifest.json").is_file():
+    if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: holds no whole run (manifest.json is missing); give the folder of one, or run it")
-    manifest, summary = (_read_json(folder / name) for name in ("manifest.json", "summary.json"))
+    manifest, summary = (_read_json(folder / name) for name in (MANIFEST, "summary.json"))
     if manifest.get("version") != __version__:
         raise InputError(
             f"{folder}: was written by servesim {manifest.get('version')}, this is {__version__}; run it again: "
@@ -107,6 +110,8 @@ def load_summary(folder: Path) -> dict[str, Any]:
 
 def load_requests(folder: Path) -> pd.DataFrame:
     """The requests table of the run in `folder`."""
+    import pandas as pd  # slow to import, and most of what needs this module reads no table
+
     path = folder / "requests.parquet"
     try:
         return pd.read_parquet(path)

@@ -17,12 +17,15 @@ import yaml
 
 from sim.config import load_experiment
 from sim.errors import InputError
+from sim.specs.engine import own_name
 from sim.specs.experiment import Experiment
 from sim.specs.yaml_file import parse_yaml
 from sim.study.run import run
-from sim.study.store import finished_summary, result_folder, save
+from sim.study.store import MANIFEST, finished_summary, result_folder, save
 
 Summary = dict[str, Any]
+TABLE = "sweep.csv"
+"""The file that makes a folder that of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out
     keys = [axis.key for axis in axes]
     if not axes:
         raise InputError("--vary: nothing to vary; give at least one, such as --vary workload.arrivals.rate=1,2,4")
-    if len(set(keys)) < len(keys):
+    if len(set(map(_own_key, keys))) < len(keys):
         raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
     cells: list[Cell] = []
     for combination in itertools.product(*(axis.values for axis in axes)):
@@ -113,11 +116,37 @@ def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], N
 
 
 def sweep_table(cells: Sequence[Cell], summaries: dict[str, Summary]) -> pd.DataFrame:
-    """A row a cell: the varied values, then throughput, latencies (seconds) and what explains them."""
+    """One row per cell: the varied values, then throughput, latencies (seconds) and what explains them."""
     table = pd.DataFrame([_row(summaries[cell.label]) for cell in cells])
     for position, key in enumerate(cells[0].values):
         table.insert(position, key, pd.Series([cell.values[key] for cell in cells], dtype=object))
     return table
+
+
+def save_sweep_table(table: pd.DataFrame, folder: Path) -> None:
+    """Write the table of a sweep into its folder."""
+    table.to_csv(folder / TABLE, index=False)
+
+
+def load_sweep_table(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table that a sweep left in its folder, and the keys it varied, whose values are read as text."""
+    path = folder / TABLE
+    try:
+        columns = [str(name) for name in pd.read_csv(path, nrows=0)]
+        keys = columns[: columns.index("verdict")]
+        return pd.read_csv(path, dtype=dict.fromkeys(keys, str)), keys
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); run the sweep again") from None
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a sweep was written into `folder`, and no run of its own."""
+    return (folder / TABLE).is_file() and not (folder / MANIFEST).is_file()
+
+
+def runs_of(folder: Path) -> list[str]:
+    """The folders of finished runs in a sweep's folder, by name."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
 
 
 @contextmanager
@@ -163,6 +192,12 @@ def _largest(shares: dict[str, float]) -> str | None:
 
 def _sum_or_none(*parts: float | None) -> float | None:
     return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def _own_key(key: str) -> str:
+    """`engine.order` for `engine.scheduling_policy`."""
+    section, _, name = key.partition(".")
+    return f"engine.{own_name(name)}" if section == "engine" else key
 
 
 def _as_yaml(value: Any) -> str:

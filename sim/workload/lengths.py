@@ -36,15 +36,17 @@ LONGEST = 2**40
 
 
 def draw_lengths(
-    lengths: Lengths, count: int, engine: EngineSpec, seed: int
+    lengths: Lengths, count: int, engine: EngineSpec, seed: int, max_new_tokens: int | None = None
 ) -> tuple[IntArray, IntArray, tuple[str, ...]]:
     """`count` prompt and output lengths, and notes on how they came about.
 
-    A pair whose sum exceeds the engine's longest sequence is drawn again, so the law is the config's, conditioned on
-    fitting. Raises InputError when the distribution hardly ever fits.
+    Outputs end at `max_new_tokens`. A pair whose sum exceeds the engine's longest sequence is drawn again, so the law
+    is the config's, conditioned on fitting. Raises InputError when the distribution hardly ever fits.
     """
     limit_tokens = engine.longest_sequence_tokens
     sample, notes = _sampler(lengths)
+    if max_new_tokens is not None:
+        sample = _limited(sample, max_new_tokens)
     prompts, outputs = _draw(sample, count, seed, "")
     too_long = np.flatnonzero(prompts + outputs > limit_tokens)
     if len(too_long):
@@ -76,6 +78,16 @@ def _sampler(lengths: Lengths) -> tuple[Sampler, tuple[str, ...]]:
                 draw_tokens(lengths.prompt, count, prompt_stream),
                 draw_tokens(lengths.output, count, output_stream),
             ), ()
+
+
+def _limited(sample: Sampler, max_new_tokens: int) -> Sampler:
+    """The same draws with outputs cut."""
+
+    def limited(count: int, *streams: np.random.Generator) -> tuple[IntArray, IntArray]:
+        prompts, outputs = sample(count, *streams)
+        return prompts, np.minimum(outputs, max_new_tokens)
+
+    return limited
 
 
 def _draw(sample: Sampler, count: int, seed: int, suffix: str) -> tuple[IntArray, IntArray]:

@@ -26,13 +26,13 @@ CLOCK_RESOLUTION_S = 1e-6
 def build_workload(experiment: Experiment) -> Workload:
     """The requests an experiment describes. Raises InputError for one that could never be served."""
     table, notes = _from_trace(experiment) if experiment.workload.trace else _generated(experiment)
-    table, more_notes = _describe_answers(table, experiment)
+    table = _predicted(table, experiment)
     if isinstance(experiment.cost, PerRequestCost):
         services = stream(experiment.seed, "services")
         table["service_s"] = draw_durations(experiment.cost.service_s, len(table), services)
     users, think_s = _users(experiment, len(table))
     _check_clock(experiment.workload, float(table["arrival_s"].iloc[-1] if think_s is None else think_s.sum() / users))
-    return Workload(table, users, think_s, notes=(*notes, *more_notes))
+    return Workload(table, users, think_s, notes=(*notes, *_limit_notes(table)))
 
 
 def _generated(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
@@ -41,8 +41,10 @@ def _generated(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     assert spec.lengths is not None
     assert spec.num_requests is not None
     count = spec.num_requests
-    prompts, outputs, notes = draw_lengths(spec.lengths, count, engine, seed)
+    prompts, outputs, notes = draw_lengths(spec.lengths, count, engine, seed, spec.max_new_tokens)
     columns: dict[str, Any] = {"prompt_tokens": prompts, "output_tokens": outputs}
+    if spec.max_new_tokens is not None:
+        columns["max_new_tokens"] = spec.max_new_tokens
     if not isinstance(spec.arrivals, ClosedLoop):
         columns["arrival_s"] = draw_arrivals(spec.arrivals, count, stream(seed, "arrivals"))
     if spec.priorities:
@@ -87,7 +89,7 @@ def _from_trace(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     spec = experiment.workload
     assert spec.trace is not None
     trace = read_trace(spec.trace, experiment.seed)
-    rows = _head(trace.table, spec.num_requests, spec.trace.path)
+    rows = _limited(_head(trace.table, spec.num_requests, spec.trace.path), spec.max_new_tokens)
     outputs, cut = _fit_trace_lengths(rows, experiment.engine, spec.trace.path)
     notes = [*trace.notes]
     if trace.block_tokens is not None:
@@ -99,34 +101,43 @@ def _from_trace(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     return rows.assign(output_tokens=outputs).reset_index(drop=True), notes
 
 
-# ---- what is known of an answer before it is given ---------------------------------------------------------------
+# ---- what is known of an answer before it is given ------------------------------------------------------------------
 
 
-def _describe_answers(table: pd.DataFrame, experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
-    """Cut outputs at the limit the client sets, and predict their lengths, where that is asked for."""
-    spec, notes = experiment.workload, []
-    if spec.max_new_tokens is not None:
-        _refuse_twice("max_new_tokens", "max_new_tokens", table)
-        table = table.assign(max_new_tokens=spec.max_new_tokens)
-    if "max_new_tokens" in table:
-        cut = int((table["output_tokens"] > table["max_new_tokens"]).sum())
-        table = table.assign(output_tokens=table[["output_tokens", "max_new_tokens"]].min(axis=1))
-        notes = [f"{cut} of {len(table)} outputs were cut at max_new_tokens"] if cut else []
-    if spec.output_predictor is not None:
+def _limited(rows: pd.DataFrame, max_new_tokens: int | None) -> pd.DataFrame:
+    """A trace's requests with the limit that each sets on its answer, which ends there."""
+    if max_new_tokens is not None:
+        _refuse_twice("max_new_tokens", "max_new_tokens", rows)
+        rows = rows.assign(max_new_tokens=max_new_tokens)
+    if "max_new_tokens" not in rows:
+        return rows
+    return rows.assign(output_tokens=rows[["output_tokens", "max_new_tokens"]].min(axis=1))
+
+
+def _limit_notes(table: pd.DataFrame) -> list[str]:
+    if "max_new_tokens" not in table:
+        return []
+    ended = int((table["output_tokens"] == table["max_new_tokens"]).sum())
+    return [f"{ended} of {len(table)} outputs end at max_new_tokens"] if ended else []
+
+
+def _predicted(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    """With predicted lengths of answers, where that is asked for."""
+    predictor = experiment.workload.output_predictor
+    if predictor is not None:
         _refuse_twice("output_predictor", "predicted_output_tokens", table)
-        table = table.assign(
-            predicted_output_tokens=_predict(table["output_tokens"], spec.output_predictor, experiment)
-        )
+        predicted = _predict(table["output_tokens"], predictor, experiment.seed)
+        table = table.assign(predicted_output_tokens=predicted)
     if experiment.engine.order == "shortest_predicted" and "predicted_output_tokens" not in table:
         raise InputError(
             "workload.output_predictor: is missing, but engine.order shortest_predicted needs predicted lengths; "
             "give {error_cv: 0} for perfect ones, or a csv or jsonl trace with predicted_output_tokens"
         )
-    return table, notes
+    return table
 
 
-def _predict(outputs: pd.Series[int], predictor: OutputPredictor, experiment: Experiment) -> NDArray[np.int64]:
-    random = stream(experiment.seed, "output_predictor")
+def _predict(outputs: pd.Series[int], predictor: OutputPredictor, seed: int) -> NDArray[np.int64]:
+    random = stream(seed, "output_predictor")
     error = lognormal(1.0, predictor.error_cv, len(outputs), random) if predictor.error_cv else 1.0
     predicted: NDArray[np.int64] = np.maximum(np.rint(outputs.to_numpy() * error), 1).astype(np.int64)
     return predicted
@@ -159,7 +170,8 @@ def _fit_trace_lengths(rows: pd.DataFrame, engine: EngineSpec, path: str) -> tup
         row = too_long[0]
         raise InputError(
             f"{path}, line {rows.index[row]}: a prompt of {prompts[row]} tokens leaves no room for output "
-            f"below engine.max_model_len {length}; raise max_model_len above {prompts.max()} or remove such rows"
+            f"below engine.max_model_len {length}; raise max_model_len above {prompts.max()} or remove such rows "
+            f"({len(too_long):,} of {len(rows):,})"
         )
     fitted = np.minimum(outputs, length - prompts)
     too_big = np.flatnonzero(prompts + fitted > holds)
@@ -167,6 +179,7 @@ def _fit_trace_lengths(rows: pd.DataFrame, engine: EngineSpec, path: str) -> tup
         row = too_big[0]
         raise InputError(
             f"{path}, line {rows.index[row]}: {prompts[row]} prompt and {fitted[row]} output tokens exceed all "
-            f"KV memory ({holds} tokens); raise engine.num_gpu_blocks or gpu_memory_utilization, or remove such rows"
+            f"KV memory ({holds} tokens); raise engine.num_gpu_blocks or gpu_memory_utilization, or remove such rows "
+            f"({len(too_big):,} of {len(rows):,})"
         )
     return fitted, int((fitted < outputs).sum())

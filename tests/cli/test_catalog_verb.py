@@ -45,6 +45,30 @@ def test_an_accelerator_with_its_ridge_points():
     assert "power_w: 700" in catalog("h100-sxm").stdout
 
 
+def test_an_engine_preset_with_its_values():
+    facts = json.loads(catalog("vllm-v1", "--json").stdout)
+    assert (facts["kind"], facts["name"], facts["version"]) == ("engine", "vllm-v1", "0.33.0")
+    assert facts["values"]["kv_allocation"] == "paged"
+    assert facts["by_memory"][-1]["values"] == {"max_num_seqs": 256, "max_num_batched_tokens": 2048}
+    assert "release: batch_end" in catalog("static").stdout
+
+
+@pytest.mark.parametrize("arguments", [["catalog"], ["catalog", "h20"], ["estimate", "--help"], ["show", "--help"]])
+def test_a_verb_that_draws_nothing_imports_nothing_to_draw_with(arguments):
+    code = f"""
+import sys
+sys.argv = ["servesim", *{arguments!r}]
+from sim.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print([name for name in ("matplotlib", "scipy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_files_of_the_users_own(tmp_path):
     gpu = tmp_path / "mine.yaml"
     gpu.write_text(

@@ -72,6 +72,45 @@ def test_it_writes_to_a_file(here, finished):
     assert (folder / "vllm.json").read_text(encoding="utf-8") == printed
 
 
+# ---- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def swept(finished):
+    """A sweep in the folder `swept`, beside the finished run, and what it printed."""
+    rates = ("--vary", "workload.arrivals.rate=4,8", "--vary", "engine.max_num_batched_tokens=null,512")
+    done = servesim(finished[0], "sweep", "small.yaml", *rates, "--out", "swept")
+    assert done.code == 0, done.err
+    return done
+
+
+def test_the_table_of_a_sweep_is_shown_again_and_its_runs_are_named(here, finished, swept):
+    done = here("show", "swept")
+    assert done.code == 0
+    assert done.out == swept.out
+    assert done.err.startswith("note: swept holds a sweep; to see one of its runs: servesim show swept/RUN (rate-4_")
+    names = done.err.partition("(")[2].rpartition(")")[0].split(", ")
+    assert names == sorted(path.name for path in (finished[0] / "swept").iterdir() if path.is_dir())
+    assert here("show", f"swept/{names[0]}").code == 0
+
+
+def test_another_tool_knows_no_sweeps(here, swept):
+    message = refused(here("show", "swept", "--as", "vllm"))
+    assert message.startswith("error: swept: holds a sweep, and --as vllm writes a single run; give one of its runs: ")
+    assert "rate-4_max_num_batched_tokens-512" in message
+
+
+def test_a_damaged_table_of_a_sweep(here, tmp_path):
+    (tmp_path / "sweep.csv").write_text("something,else\n", encoding="utf-8")
+    assert "sweep.csv: cannot be read" in refused(here("show", tmp_path))
+
+
+def test_a_run_beside_the_table_of_a_sweep_is_still_a_run(here, finished, tmp_path):
+    both = shutil.copytree(finished[0] / "out", tmp_path / "both")
+    (both / "sweep.csv").write_text("verdict\n", encoding="utf-8")
+    assert here("show", both).out == here("show", "out").out
+
+
 # ---- mistakes --------------------------------------------------------------------------------------------------------
 
 

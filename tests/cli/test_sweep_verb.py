@@ -200,6 +200,44 @@ def test_a_bad_value_anywhere_is_found_before_anything_runs(sweep, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+# ---- the picture -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(sweep, monkeypatch):
+    """The figure of a sweep with these words on the command line."""
+
+    def draw(*words: object, changes: dict | None = None):
+        figures = []
+        monkeypatch.setattr("sim.plots.save", lambda figure, path: figures.append(figure))
+        done = sweep(*words, changes=changes)
+        assert done.code == 0, done.err
+        return figures[0]
+
+    return draw
+
+
+USERS = {"workload.arrivals": {"process": "closed_loop", "users": 3}}
+
+
+@pytest.mark.parametrize(
+    ("vary", "label", "changes"),
+    [
+        ("workload.arrivals.rate=4,8", "arrival rate (requests/s)", {}),
+        ("workload.arrivals.users=2,4", "users", USERS),
+        ("engine.max_num_seqs=2,4", "engine.max_num_seqs", {}),
+    ],
+)
+def test_the_picture_names_what_was_varied(drawn, vary, label, changes):
+    assert {axes.get_xlabel() for axes in drawn("--vary", vary, changes=changes).axes} == {label}
+
+
+def test_the_picture_of_users_who_wait_speaks_of_no_unstable_queue(drawn):
+    figure = drawn("--vary", "workload.arrivals.users=2,4", changes=USERS)
+    texts = [figure.get_suptitle(), *(text.get_text() for text in figure.legends[0].get_texts())]
+    assert not any("unstable" in text for text in texts)
+
+
 # ---- folders ---------------------------------------------------------------------------------------------------------
 
 
@@ -275,7 +313,7 @@ def test_a_run_that_is_not_whole_runs_anew(sweep, tmp_path, damage):
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_keeps_finished_runs_and_the_same_command_goes_on(tmp_path):
+def test_ctrl_c_keeps_finished_runs_and_the_same_command_resumes(tmp_path):
     write_config(tmp_path)
     command = ("sweep", "small.yaml", "--vary", "workload.num_requests=20,4000", "--workers", 1, "--out", "out")
     process = start(tmp_path, *command)
@@ -285,7 +323,7 @@ def test_ctrl_c_keeps_finished_runs_and_the_same_command_goes_on(tmp_path):
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
-    assert re.search("note: interrupted: [01] of 2 runs are finished and kept; the same command goes on", err)
+    assert re.search("note: interrupted: [01] of 2 runs are finished and kept; the same command resumes", err)
     assert "Traceback" not in err
     assert list(written(tmp_path)) == ["num_requests-20"]
     kept = first.stat().st_mtime_ns

@@ -85,7 +85,7 @@ FALSIFIED = {
     "first token, finish": lambda run: shift(run.requests, "first_token_s", 1e4),
     "iterations do not overlap": lambda run: shift(run.iterations, "start_s", -1e-4),
     "busy time = sum of step durations": lambda run: shift(run.iterations, "first_step_s", -1e-6),
-    "busy time <= wall time": lambda run: vars(run.log.recorder).update(end_s=0.01),
+    "busy time <= simulated time": lambda run: vars(run.log.recorder).update(end_s=0.01),
     "time by operation group": lambda run: run.log.recorder.totals.group_s.update({("host", "host"): 99.0}),
     "Little": lambda run: vars(run.log.recorder.totals).update(in_system_request_s=1.0),
     "sum of sojourns": lambda run: shift(run.requests, "e2e_s", 1e-3),
@@ -101,6 +101,18 @@ def test_a_falsified_account_is_found(finished, law, falsify):
     falsified = falsify(finished)
     with pytest.raises(AuditError, match=f"self-audit: .*{law}.*; this is a defect of servesim"):
         audit(*(falsified if isinstance(falsified, Run) else finished))
+
+
+def test_a_closed_loop_whose_users_do_not_add_up_is_found():
+    loop = {"workload.arrivals": {"process": "closed_loop", "users": 4}, "workload.num_requests": 30}
+    small = experiment(loop)
+    workload = build_workload(small)
+    log = simulate(small, workload)
+    finished = Run(log, workload, requests_table(log.recorder, workload), iterations_table(log.recorder))
+    assert audit(*finished) > 17
+    finished.workload.think_s[3] += 1.0
+    with pytest.raises(AuditError, match="self-audit: closed loop: users' time"):
+        audit(*finished)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from small_runs import ONE_TOKEN_EACH, run
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 KEYED_BY_DATA = {
     "sim.batch.queue_blocked_by", "sim.step_time.seconds_by_group", "sim.step_time.share_by_resource",
-    "sim.slo.limits", "sim.slo.values",
+    "sim.slo.limits", "sim.slo.values", "sim.groups.tenant", "sim.groups.priority",
 }  # fmt: skip
-"""Below these, keys are names of this run: groups, resources, reasons, SLOs."""
+"""Below these, keys are names of this run: operation groups, resources, reasons, SLOs, tenants, priorities."""
 
 CLOSED_LOOP = {"workload.arrivals": {"process": "closed_loop", "users": 3}, "workload.num_requests": 9}
 DESCRIBED = {

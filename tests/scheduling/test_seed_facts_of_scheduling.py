@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from core_helpers import Driver, make_engine
+from oracles import textbook
 
-from sim import formulas
 from sim.config import load_model
 
 FOUR_SEATS = {"max_num_seqs": 4, "num_gpu_blocks": 1000, "max_model_len": 120}
@@ -31,7 +31,7 @@ def test_s61_static_batching_waits_for_the_longest_and_idles_as_the_formula_says
         steps += 1
     assert (finished, steps) == ("ABCD", 100)
     assert idle_slots / (4 * steps) == pytest.approx(0.6, rel=1e-12)
-    assert formulas.static_batch_waste(list(outputs)) == pytest.approx(0.6, rel=1e-12)
+    assert textbook.static_batch_waste(list(outputs)) == pytest.approx(0.6, rel=1e-12)
 
 
 def test_s62_continuous_batching_gives_a_free_seat_away_in_the_very_next_step() -> None:

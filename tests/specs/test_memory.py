@@ -3,6 +3,7 @@
 import pytest
 
 from sim.config import experiment_from
+from sim.errors import InputError
 
 WORKLOAD = {
     "arrivals": {"process": "poisson", "rate": 1},
@@ -84,3 +85,30 @@ def test_a_value_without_effect_is_noted_not_ignored():
     found = experiment(preset="static", max_num_batched_tokens=2048, max_model_len=4096)
     assert found.engine.max_num_batched_tokens is None
     assert "max_num_batched_tokens 2048 has no effect" in found.notes[0]
+
+
+# ---- what does not fit -----------------------------------------------------------------------------------------------
+
+
+def refusal(model: str, **changes) -> str:
+    with pytest.raises(InputError) as caught:
+        experiment_from({"model": model, "accelerator": "l4", "workload": WORKLOAD} | changes)
+    return str(caught.value)
+
+
+def test_what_the_roofline_cannot_time_is_said_before_memory():
+    """More GPUs would be of no use to it."""
+    found = refusal("mixtral-8x7b")
+    assert found.startswith("cost.kind: roofline cannot time a mixture of experts yet")
+    assert "tensor_parallel_size" not in found
+
+
+def test_a_model_in_16_bit_may_hope_for_one_byte_a_weight():
+    assert "one byte a weight (fp8, int8) would take 32.8 GB" in refusal("qwen2.5-32b")
+
+
+def test_a_model_whose_weights_are_quantised_already_is_not_told_to_do_so():
+    found = refusal("llama-3.1-70b-fp8", cost={"kind": "constant", "step_s": 0.01})
+    assert "does not fit on l4" in found
+    assert "set engine.tensor_parallel_size to 8" in found
+    assert "one byte a weight" not in found

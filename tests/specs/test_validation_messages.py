@@ -188,5 +188,24 @@ def test_nearest_name_is_one_that_begins_alike(written, nearest):
     assert suggested.removeprefix("did you mean ").strip("'")[:4] == nearest[:4]
 
 
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("h100", "did you mean 'h100-nvl', 'h100-sxm' or 'h100-pcie'? "),
+        ("h200", "did you mean 'h200-sxm'? "),
+        ("A100", "did you mean 'a100-40gb-sxm' or 'a100-80gb-sxm'? "),
+        ("llama3", "did you mean 'llama-3.1-8b', 'llama-3.1-70b' or 'llama-3.3-70b'? "),
+        ("lama-3.1-8b", "did you mean 'llama-3.1-8b'? "),
+        ("...", ""),
+    ],
+)
+def test_names_that_begin_as_written_come_first_the_shortest_three_of_them(written, hint):
+    known = [
+        "h100-nvl", "h100-pcie", "h100-sxm", "h200-sxm", "a100-40gb-sxm", "a100-80gb-sxm", "llama-2-13b",
+        "llama-3.1-405b", "llama-3.1-70b", "llama-3.1-8b", "llama-3.3-70b",
+    ]  # fmt: skip
+    assert did_you_mean(written, known) == f"{hint}known: {', '.join(sorted(known))}"
+
+
 def test_nothing_near_lists_all_names():
     assert did_you_mean("tpu", ["b", "a"]) == "known: a, b"

@@ -39,7 +39,20 @@ def test_answers_are_cut_at_the_clients_limit() -> None:
     assert np.array_equal(limited["output_tokens"], np.minimum(free["output_tokens"], 30))
     assert (limited["max_new_tokens"] == 30).all()
     (note,) = build_workload(experiment(MANY, {"workload.max_new_tokens": 30})).notes
-    assert f"{(free['output_tokens'] > 30).sum()} of 5000 outputs were cut at max_new_tokens" in note
+    assert f"{(free['output_tokens'] >= 30).sum()} of 5000 outputs end at max_new_tokens" in note
+
+
+def test_a_limit_makes_a_request_fit_that_would_not_without(tmp_path) -> None:
+    path = write(tmp_path, "t.csv", f"{CSV}\n0,100,100000\n")
+    engine = {"engine": {"num_gpu_blocks": 20, "max_model_len": 200}}
+    workload = {"workload": {"trace": {"path": str(path), "format": "csv"}, "max_new_tokens": 50}}
+    assert build_workload(experiment(engine, workload)).table["output_tokens"].tolist() == [50]
+
+
+def test_what_the_limit_makes_fit_is_not_drawn_again() -> None:
+    lengths = {"workload.lengths.output": {"distribution": "geometric", "mean": 400}, "workload.max_new_tokens": 300}
+    free = {"engine.max_model_len": 100_000, "engine.num_gpu_blocks": 100_000}
+    assert table(MANY, lengths).equals(table(MANY, lengths, free))
 
 
 # ---- predictions ----------------------------------------------------------------------------------------------------

@@ -93,7 +93,9 @@ def test_nothing_cut_needs_no_note(tmp_path):
     ("engine", "rows", "fragments"),
     [
         ({"max_model_len": 30}, "0,10,5\n1,30,1\n", ["line 3", "30 tokens", "engine.max_model_len 30", "raise"]),
+        ({"max_model_len": 30}, "0,10,5\n1,30,1\n2,40,1\n", ["raise max_model_len above 40", "such rows (2 of 3)"]),
         ({"num_gpu_blocks": 9}, "0,10,5\n1,100,60\n", ["line 3", "100 prompt", "128 tokens", "engine.num_gpu_blocks"]),
+        ({"num_gpu_blocks": 9}, "0,10,5\n" * 1999 + "1,100,60\n", ["remove such rows (1 of 2,000)"]),
         ({"num_gpu_blocks": 1}, "0,10,5\n", ["engine.num_gpu_blocks"]),
     ],
 )

@@ -27,12 +27,17 @@ def entry(kind: Kind, name: str, field: str) -> dict[str, Any]:
     return value
 
 
+def is_path(reference: str) -> bool:
+    """Whether a reference to a description is a path, which has a slash or a file suffix, and not a catalogue name."""
+    return "/" in reference or reference.endswith((".json", ".yaml", ".yml"))
+
+
 def entry_or_file(kind: Kind, reference: str, field: str, folder: Path) -> tuple[dict[str, Any], str]:
     """A catalogue entry by name, or the mapping in a file by path (relative to `folder`, then to here).
 
-    Returns the mapping and where it came from. A reference with a slash or a file suffix is a path.
+    Returns the mapping and where it came from.
     """
-    if "/" not in reference and not reference.endswith((".json", ".yaml", ".yml")):
+    if not is_path(reference):
         return entry(kind, reference, field), f"catalogue {kind}/{reference}"
     path = find_file(reference, field, folder, hint=f", or use a catalogue name ({', '.join(names(kind))})")
     return read_mapping(path), str(path)

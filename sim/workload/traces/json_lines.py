@@ -15,7 +15,7 @@ from sim.workload.traces.reading import OPTIONAL_KEYS, UNREADABLE, first_bad_lin
 
 
 def read_objects(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """The JSON lines at `path` (plain or .gz) as cells, a row an object, indexed by line.
+    """The JSON lines at `path` (plain or .gz) as cells, one row per object, indexed by line.
 
     Numbers and everything else are text as written in JSON, lists stay lists. A key of OPTIONAL_KEYS is a column if
     any object has it; an absent priority is 0. Raises InputError naming the line for what is not an object or lacks a

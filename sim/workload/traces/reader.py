@@ -12,7 +12,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Trace:
-    """A recorded workload, a row a request; the index of `table` is each row's line in the file.
+    """A recorded workload, one row per request; the index of `table` is each row's line in the file.
 
     Columns: `arrival_s` (seconds), `prompt_tokens`, `output_tokens`, `priority` (0 where the file has none) and, where
     the file tells which prompts share a prefix, `block_ids`: a list of ids a row, one a block of `block_tokens` prompt

@@ -1,0 +1,16 @@
+"""Pictures of results, one file a picture. Frames and summaries in, figures out; nothing here knows the engine.
+
+Figures are built without pyplot, so no display is needed and nothing is global.
+"""
+
+from sim.plots.canvas import FAINT, INK, SERIES, save
+from sim.plots.latency import latency_figure
+from sim.plots.step_time import step_time_figure
+from sim.plots.sweep import sweep_figure
+from sim.plots.timeline import timeline_figure
+from sim.plots.trace import trace_figure
+
+__all__ = [
+    "FAINT", "INK", "SERIES", "latency_figure", "save", "step_time_figure", "sweep_figure", "timeline_figure",
+    "trace_figure",
+]  # fmt: skip
