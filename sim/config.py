@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +56,15 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     path = Path(path)
     name_from_file = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.")
     data = read_experiment(path, overrides)
-    return experiment_from(data, folder=path.parent, default_name=name_from_file or "experiment")
+    experiment = experiment_from(data, folder=path.parent, default_name=name_from_file or "experiment")
+    return experiment.model_copy(update={"read_from": (str(path), *_description_files(data, path.parent))})
+
+
+def _description_files(data: dict[str, Any], folder: Path) -> Iterator[str]:
+    """The files in which `data` has its model and accelerator described."""
+    for key in ("model", "accelerator"):
+        if isinstance(data[key], str) and catalogue.is_path(data[key]):
+            yield str(catalogue.find_file(data[key], key, folder))
 
 
 def read_experiment(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from collections.abc import Iterable
 
 
 class ServesimError(Exception):
-    """Base of all errors that are reported as one message."""
+    """Base of all errors that are reported as one message, on one line whatever it quotes."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(ServesimError):
@@ -32,6 +35,11 @@ class CheckFailed(ServesimError):
 
 class AuditError(CheckFailed):
     """A run violated one of its own conservation laws: a defect of the program, never of the input."""
+
+
+def printable(text: str) -> str:
+    """`text` on one line: what cannot be shown (control characters, half characters) as an escape such as \\n."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

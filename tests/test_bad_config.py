@@ -211,6 +211,7 @@ OUT_OF_RANGE = [
     ("slo_zero", {"slo": {"p99_ttft": 0}}, ["slo.p99_ttft", "got 0", "greater than 0"]),
     ("priority_share", {"workload.priorities": {0: -1.0}}, ["workload.priorities.0", "-1.0", "greater than 0"]),
     ("tenant_share", {"workload.tenants": {"a": 0}}, ["workload.tenants.a", "got 0", "greater than 0"]),
+    ("priority_huge", {"workload.priorities": {10**30: 1.0}}, ["workload.priorities.1000000", "less than", str(2**53)]),
     ("no_tenants", {"workload.tenants": {}}, ["workload.tenants"]),
     ("no_users", closed(users=0), ["workload.arrivals.users", "got 0", "1"]),
     ("users_fraction", closed(users=1.5), ["workload.arrivals.users", "1.5", "whole number"]),
@@ -489,6 +490,12 @@ def test_override_to_a_bad_value_is_refused_like_the_file(override, fragments):
     all_in(refusal(experiment_from, data), fragments)
 
 
+def bomb():
+    """Nine lists, each of ten times the one before."""
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))]
+    return "\n".join(lines).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "fragments"),
     [
@@ -505,7 +512,16 @@ def test_override_to_a_bad_value_is_refused_like_the_file(override, fragments):
         pytest.param(bytes(range(256)), ["text", "YAML"], id="binary"),
         pytest.param(b"seed: \x00\n", ["not valid YAML"], id="nul"),
         pytest.param(b"a: " + b"[" * 5000, ["YAML"], id="bottomless"),
+        pytest.param(b"a: " + b"[" * 100 + b"]" * 100, ["nested more than 50 deep", "flatten"], id="deep"),
+        pytest.param(b"a: &a [*a]\n", ["nested more than 50 deep"], id="inside_itself"),
+        pytest.param(bomb(), ["more than 1,000,000 values", "anchors"], id="anchors_of_anchors"),
         pytest.param(b"x: !colour red\n", ["line 1", "!colour"], id="tag"),
+        pytest.param(b"x: !!timestamp foo\n", ["line 1", "!!timestamp", "not read"], id="timestamp"),
+        pytest.param(b"x: !!set [1]\n", ["line 1", "!!set", "not read"], id="set"),
+        pytest.param(b"x: !!bool foo\n", ["line 1", "'foo' is not a value of the type bool"], id="bool"),
+        pytest.param(b"x: !!float\n", ["line 1", "'' is not a value of the type float"], id="float"),
+        pytest.param(b"x: !!map [a]\n", ["line 1", "expected a mapping"], id="map"),
+        pytest.param(b'x: "\\UFFFFFFFF"\n', ["not valid YAML"], id="no_such_character"),
         pytest.param(b"a: 1\n---\nb: 2\n", ["line 2", "document"], id="two_documents"),
     ],
 )
@@ -563,7 +579,7 @@ def test_numbers_in_yaml_mean_what_they_look_like(text, value):
         pytest.param({"hidden_size": GONE}, ["hidden_size", "complete"], id="no_hidden_size"),
         pytest.param({"num_attention_heads": GONE}, ["num_attention_heads", "complete"], id="no_heads"),
         pytest.param({"intermediate_size": "14336"}, ["intermediate_size", "'14336'", "whole number"], id="text"),
-        pytest.param({"vocab_size": 0}, ["vocab_size", "0", ">= 1"], id="zero"),
+        pytest.param({"vocab_size": 0}, ["vocab_size", "0", "from 1 to"], id="zero"),
         pytest.param({"vocab_size": True}, ["vocab_size", "True", "whole number"], id="bool"),
         pytest.param({"num_key_value_heads": 7}, ["num_key_value_heads 7", "32"], id="head_groups"),
         pytest.param({"torch_dtype": "float64"}, ["dtype", "'float64'", "bfloat16"], id="dtype"),

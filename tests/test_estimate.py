@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
 
 import pytest
 from cli.cli_helpers import REPOSITORY, servesim_here
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import sim
 from sim.config import complete_engine, load_accelerator, load_model
@@ -116,6 +119,29 @@ def test_weights_that_fit_do_not_help_a_request_that_does_not():
     assert figures(model="llama-3.1-8b", accelerator="rtx-4090", prompt=100_000)["fits"].startswith("no, ")
 
 
+@pytest.mark.parametrize("value", [math.inf, math.nan, -1, 1e308])
+@pytest.mark.parametrize("field", ["prompt", "output", "price_per_hour", "power_w"])
+def test_numbers_that_cannot_be_are_refused(field, value):
+    with pytest.raises(InputError, match=rf"^{field}\w*: got {re.escape(repr(value))}, must be .*; correct the value"):
+        figures(**{field: value})
+
+
+EXTREMES = st.sampled_from([1e6, 1e9, 1e12, 1e15, 1e18])
+
+
+@settings(deadline=None)
+@given(
+    EXTREMES, EXTREMES, st.integers(10**6, 10**15), st.floats(1, 1e9), st.floats(1, 1e9), st.floats(0, 1e9),
+    st.sampled_from(["llama-3.1-8b", "deepseek-r1", "gpt-oss-20b"]),
+)  # fmt: skip
+def test_every_number_that_may_be_has_a_finite_answer(bandwidth, peak, memory, prompt, output, price, model):
+    gpu = load_accelerator("h20").model_dump() | {
+        "memory_bytes": memory, "memory_bytes_per_s": bandwidth, "peak_flop_per_s": {"bfloat16": peak},
+    }  # fmt: skip
+    found = figures(model, gpu, prompt, output, price_per_hour=price)
+    assert [name for name, value in found.items() if not isinstance(value, str) and not math.isfinite(value)] == []
+
+
 def test_gpus_that_cannot_share_the_heads_are_refused():
     with pytest.raises(InputError, match=r"tensor_parallel_size: 3 does not divide the 40 .* use one of 1, 2, 4, 8"):
         figures(engine={"tensor_parallel_size": 3})
@@ -209,6 +235,12 @@ def test_what_is_taken_for_granted_is_noted(model, accelerator, gpus, said):
     remarks = notes(case)
     assert len(remarks) == len(said)
     assert all(expected in remark for expected, remark in zip(said, remarks, strict=True))
+
+
+def test_more_tokens_than_the_model_was_made_for_are_noted():
+    gpu = load_accelerator("h20")
+    remarks = notes(Case(load_model("llama-2-7b"), gpu, complete_engine({}, gpu)[0], 4000, 97))
+    assert remarks == ["4097 tokens of prompt and output are beyond the 4096 llama-2-7b was made for"]
 
 
 def test_the_batch_that_turns_to_compute_reads_every_expert():

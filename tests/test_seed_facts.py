@@ -25,6 +25,7 @@ from sim.estimate import Case, estimate
 from sim.specs import catalogue
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.facts import accelerator_facts
+from sim.specs.hf_fields import Fields
 from sim.specs.hf_quantization import quantization_from_hf
 from sim.specs.memory import activation_bytes
 from sim.specs.model import DTYPE_BYTES, ModelSpec
@@ -92,11 +93,12 @@ def bytes_per_weight(number_format: str) -> float:
     names = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
     if number_format in names:
         return DTYPE_BYTES[names[number_format]]
+    empty = Fields({}, "test")
     if number_format == "fp8":
-        return quantization_from_hf({}, {}, {"quant_algo": "FP8"}, "test")["mlp_bits"] / 8
+        return quantization_from_hf(empty, empty, {"quant_algo": "FP8"})["mlp_bits"] / 8
     weights = {"num_bits": int(number_format.removeprefix("int"))}
     config = {"quant_method": "compressed-tensors", "config_groups": {"all": {"weights": weights}}}
-    return quantization_from_hf({"quantization_config": config}, {}, None, "test")["mlp_bits"] / 8
+    return quantization_from_hf(Fields({"quantization_config": config}, "test"), empty, None)["mlp_bits"] / 8
 
 
 GPT_3 = ModelSpec(

@@ -37,12 +37,12 @@ def estimate_command(
     tensor_parallel_size: Annotated[
         int | None, typer.Option(min=1, help="GPUs that share the model; default 1.")
     ] = None,
-    prompt_tokens: Annotated[float | None, typer.Option(min=1, help="Mean prompt length; default 1024.")] = None,
-    output_tokens: Annotated[float | None, typer.Option(min=1, help="Mean output length; default 1024.")] = None,
+    prompt_tokens: Annotated[float | None, typer.Option(help="Mean prompt length; default 1024.")] = None,
+    output_tokens: Annotated[float | None, typer.Option(help="Mean output length; default 1024.")] = None,
     price_per_hour: Annotated[
-        float | None, typer.Option(min=0, help="Price of one GPU for an hour; the catalogue has none.")
+        float | None, typer.Option(help="Price of one GPU for an hour; the catalogue has none.")
     ] = None,
-    power_w: Annotated[float | None, typer.Option(min=0, help="Power of one GPU in watts; default its TDP.")] = None,
+    power_w: Annotated[float | None, typer.Option(help="Power of one GPU in watts; default its TDP.")] = None,
     set_: SetOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the formula or source of each number.")] = False,
     json_: JsonOption = False,
@@ -90,7 +90,8 @@ def _case_of_names(
         raise InputError("estimate: give an experiment file, or both --model and --accelerator")
     gpu = load_accelerator(accelerator)
     engine, _ = complete_engine({"tensor_parallel_size": tensor_parallel_size or 1}, gpu)
-    return Case(load_model(model), gpu, engine, prompt_tokens or DEFAULT_TOKENS, output_tokens or DEFAULT_TOKENS)
+    lengths = (DEFAULT_TOKENS if tokens is None else tokens for tokens in (prompt_tokens, output_tokens))
+    return Case(load_model(model), gpu, engine, *lengths)
 
 
 def _case_of_file(config: Path, overrides: list[str]) -> Case:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
+
+from sim.errors import printable
 
 
 def empty_table(title: str, words: Iterable[str], numbers: Iterable[str]) -> Table:
-    """Columns of words, then columns of numbers, which stand on the right."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    """Columns of words, then columns of numbers, which stand on the right; title and headings are no markup."""
+    table = Table(title=escape(printable(title)), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for column in words:
-        table.add_column(column)
+        table.add_column(escape(column))
     for column in numbers:
-        table.add_column(column, justify="right")
+        table.add_column(escape(column), justify="right")
     return table
 
 

@@ -8,12 +8,12 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
-from sim.errors import ServesimError
+from sim.errors import ServesimError, printable
 from sim.version import __version__
 
 VERBS = ("run", "show", "estimate", "catalog", "sweep", "trace", "validate")
@@ -48,6 +48,14 @@ class _Verbs(TyperGroup):
         super().__init__(**attributes)
         self.commands = _CommandsOnDemand()  # type: ignore[assignment]  # read only: nothing adds commands
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; Ctrl-C that it does not handle ends it with a word, not in silence."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("note: interrupted; files that are there are whole", file=sys.stderr)
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
     name="servesim",
@@ -67,22 +75,58 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
+class _Outlet(io.FileIO):
+    """Standard output or error, whose reader may leave early (`servesim catalog | head -1`): then we leave as well.
+
+    Leaving here, and not where a broken pipe would be caught, spares us the libraries between, which call it a failure.
+    """
+
+    def write(self, data: Any, /) -> int:
+        """As in FileIO, but exits as the signal of a broken pipe would."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+
+
+def _outlet(stream: TextIO) -> TextIO:
+    """`stream` as an _Outlet if it is the process's own, with a replacement for characters that it cannot show."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    stream.reconfigure(errors="replace")  # a terminal without Unicode still gets its table
+    if stream not in (sys.__stdout__, sys.__stderr__):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Outlet(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
 def main() -> None:
     """Run the command line; never shows a traceback for something the user can mend."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Unicode still gets its table
+    os.environ["MPLBACKEND"] = "agg"  # pictures go to files; matplotlib cannot even be imported under an unknown one
+    sys.stdout, sys.stderr = _outlet(sys.stdout), _outlet(sys.stderr)
     try:
-        app()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except ServesimError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+    except MemoryError:
+        print("error: not enough memory; simulate fewer requests, or use a machine with more", file=sys.stderr)
+        sys.exit(2)
     except OSError as error:
+        if error.filename is not None:
+            name = printable(os.fsdecode(error.filename))
+            print(f"error: {name}: {error.strerror}; check the path and its permissions", file=sys.stderr)
+            sys.exit(2)
         print(f"error: cannot write the output ({error}); free space or send it elsewhere", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)

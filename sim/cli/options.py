@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sim.errors import printable
+
 ConfigArgument = Annotated[Path, typer.Argument(help="Experiment file (YAML).", show_default=False)]
 SetOption = Annotated[
     list[str] | None,
@@ -20,10 +22,10 @@ JsonOption = Annotated[
 ]
 
 WIDTH_IN_FILES = 120
-stdout = Console(width=None if sys.stdout is not None and sys.stdout.isatty() else WIDTH_IN_FILES)
-stderr = Console(stderr=True)
+stdout = Console(width=None if sys.stdout is not None and sys.stdout.isatty() else WIDTH_IN_FILES, emoji=False)
+stderr = Console(stderr=True, emoji=False)
 
 
 def note(text: str) -> None:
     """A remark that is not the result: to standard error."""
-    stderr.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+    stderr.print(f"note: {printable(text)}", highlight=False, markup=False, soft_wrap=True)

@@ -20,10 +20,12 @@ COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
 def print_report(console: Console, summary: dict[str, Any]) -> None:
     """Latency table, also by tenant and priority, throughput, and what explains them."""
     ours = summary["sim"]
-    console.print(_latency_table(ours["name"], ours["metrics"]))
-    for key, found in (ours["groups"] or {}).items():
-        console.print(_group_table(key, found))
-    for label, text in _facts(summary):
+    tables = [_latency_table(ours["name"], ours["metrics"])]
+    tables += [_group_table(key, found) for key, found in (ours["groups"] or {}).items()]
+    facts = _facts(summary)
+    for table in tables:  # nothing is printed of a summary that cannot be printed whole
+        console.print(table)
+    for label, text in facts:
         console.print(f"{label:<11}{text}", highlight=False, markup=False, soft_wrap=True)
 
 

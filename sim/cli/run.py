@@ -14,10 +14,9 @@ from sim.cli.options import ConfigArgument, JsonOption, OutOption, SetOption, no
 from sim.cli.report import print_report
 from sim.config import load_experiment
 from sim.specs.experiment import Experiment
+from sim.study.files import keep, replacing, writing
 from sim.study.run import RunResult, run
-from sim.study.store import config_hash, result_folder, save, to_json, writing
-
-PICTURES = ("latency.png", "timeline.png", "step_time.png")
+from sim.study.store import PICTURES, config_hash, keep_inputs, keep_results, result_folder, save, to_json
 
 
 def run_command(
@@ -33,6 +32,11 @@ def run_command(
     """Simulate one experiment and write its results."""
     experiment = load_experiment(config, set_ or ())
     folder = out or Path("results") / f"{experiment.name}-{config_hash(experiment)}"
+    keep_inputs(folder, experiment)
+    if schedule_log is not None:
+        inputs = map(Path, experiment.input_files)
+        keep(schedule_log, "--schedule-log", inputs, "a file that the run reads")
+        keep_results(schedule_log, "--schedule-log", folder)
     with result_folder(folder):
         result = _run(experiment, schedule_log)
         save(result, folder)
@@ -74,4 +78,5 @@ def _draw(result: RunResult, folder: Path) -> None:
     )
     with writing(folder):
         for file_name, figure in zip(PICTURES, figures, strict=True):
-            plots.save(figure, folder / file_name)
+            with replacing(folder / file_name) as path:
+                plots.save(figure, path)

@@ -13,7 +13,8 @@ from sim.cli.report import print_report
 from sim.cli.sweep_report import print_sweep
 from sim.errors import InputError, did_you_mean
 from sim.metrics.dialects import DIALECTS
-from sim.study.store import load_requests, load_summary, writing
+from sim.study.files import replacing, writing
+from sim.study.store import keep_results, load_requests, load_summary, whole
 from sim.study.sweep import is_sweep, load_sweep_table, runs_of
 
 TOOLS = "|".join(DIALECTS)
@@ -43,16 +44,19 @@ def _refuse_file(out: Path | None) -> None:
 
 
 def _report_sweep(folder: Path) -> None:
-    print_sweep(stdout, *load_sweep_table(folder))
+    with whole(folder):
+        print_sweep(stdout, *load_sweep_table(folder))
     note(f"{folder} holds a sweep; to see one of its runs: servesim show {folder}/RUN ({', '.join(runs_of(folder))})")
 
 
 def _report(folder: Path) -> None:
     summary = load_summary(folder)
-    for text in summary["sim"]["notes"]:
-        note(text)
-    print_report(stdout, summary)
-    if summary["sim"]["interrupted"]:
+    with whole(folder):
+        notes, interrupted = list(summary["sim"]["notes"]), summary["sim"]["interrupted"]
+        for text in notes:
+            note(text)
+        print_report(stdout, summary)
+    if interrupted:
         note("interrupted: the results hold the requests that were finished")
 
 
@@ -63,10 +67,12 @@ def _translate(folder: Path, tool: str, out: Path | None) -> None:
     if is_sweep(folder):
         runs = ", ".join(runs_of(folder))
         raise InputError(f"{folder}: holds a sweep, and --as {tool} writes a single run; give one of its runs: {runs}")
-    line = json.dumps(DIALECTS[tool](load_summary(folder), load_requests(folder)), allow_nan=False)
+    with whole(folder):
+        line = json.dumps(DIALECTS[tool](load_summary(folder), load_requests(folder)), allow_nan=False)
     if out is None:
         print(line)
         return
-    with writing(out):
-        out.write_text(line + "\n", encoding="utf-8")
+    keep_results(out, "--out", folder)
+    with writing(out), replacing(out) as path:
+        path.write_text(line + "\n", encoding="utf-8")
     note(f"the result as {tool} writes it is in {out}")

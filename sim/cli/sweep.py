@@ -20,10 +20,12 @@ from sim.cli.sweep_report import print_sweep
 from sim.errors import ServesimError
 from sim.specs import catalogue
 from sim.specs.experiment import Experiment
+from sim.study.files import replacing, writing
 from sim.study.narrate import narrate
-from sim.study.store import result_folder, to_json, writing
-from sim.study.sweep import Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, save_sweep_table, sweep_table
+from sim.study.store import keep_inputs, result_folder, to_json
+from sim.study.sweep import TABLE, Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, save_sweep_table, sweep_table
 
+PICTURE = "sweep.png"
 RATE = "workload.arrivals.rate"
 X_LABELS = {RATE: "arrival rate (requests/s)", "workload.arrivals.users": "users"}
 """How the picture names what its horizontal axis shows; any other key by itself."""
@@ -44,12 +46,16 @@ def sweep_command(
     """Run every combination of the varied values; runs already finished in the folder are not repeated."""
     axes = [parse_axis(text) for text in vary or ()]
     cells = plan_sweep(config, set_ or (), axes, out)
+    for cell in cells:
+        keep_inputs(cell.folder, cell.experiment)
+        keep_inputs(out, cell.experiment, (TABLE, PICTURE))
+    slo = _shared_slo(cells)
     with result_folder(out):
         summaries = _run_cells(cells, workers)
         table = sweep_table(cells, summaries)
         with writing(out):
             save_sweep_table(table, out)
-        picture = _draw(table, axes, cells[0].experiment, out)
+        picture = _draw(table, axes, cells[0].experiment, slo, out)
     if json_:
         print(to_json([_json_ready(row) for row in table.astype(object).to_dict("records")]))
     else:
@@ -58,8 +64,14 @@ def sweep_command(
         note(text)
     series, x = _roles(axes)
     if series and x and len(axes) == 2 and x.key == RATE:
-        note(narrate(table, series.key, x.key, cells[0].experiment.slo))
+        note(narrate(table, series.key, x.key, slo))
     note(f"table and runs are in {out}" + (f", the picture is {picture}" if picture else ""))
+
+
+def _shared_slo(cells: list[Cell]) -> dict[str, float]:
+    """The SLO that all runs have; none where it is varied."""
+    slo = cells[0].experiment.slo
+    return slo if all(cell.experiment.slo == slo for cell in cells) else {}
 
 
 def _run_cells(cells: list[Cell], workers: int) -> dict[str, Summary]:
@@ -104,11 +116,13 @@ def _roles(axes: list[Axis]) -> tuple[Axis | None, Axis | None]:
     return (others[0] if others else None), x
 
 
-def _draw(table: pd.DataFrame, axes: list[Axis], experiment: Experiment, out: Path) -> Path | None:
+def _draw(
+    table: pd.DataFrame, axes: list[Axis], experiment: Experiment, slo: dict[str, float], out: Path
+) -> Path | None:
     """The latency-throughput picture, when some varied value is a number."""
     _, x = _roles(axes)
     if x is None:
-        (out / "sweep.png").unlink(missing_ok=True)
+        (out / PICTURE).unlink(missing_ok=True)
         return None
     from sim import plots  # matplotlib is slow to import and not always wanted
 
@@ -119,10 +133,10 @@ def _draw(table: pd.DataFrame, axes: list[Axis], experiment: Experiment, out: Pa
     same = varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"})
     title = f"{experiment.name}{': ' + describe(experiment) if same else ''}"
     label = X_LABELS.get(x.key, x.key)
-    figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, label, experiment.slo)
-    with writing(out):
-        plots.save(figure, out / "sweep.png")
-    return out / "sweep.png"
+    figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, label, slo)
+    with writing(out), replacing(out / PICTURE) as path:
+        plots.save(figure, path)
+    return out / PICTURE
 
 
 def _line_name(axis: Axis, value: object) -> str:

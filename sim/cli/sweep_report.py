@@ -66,6 +66,8 @@ def _value(value: object) -> str:
 
 
 def _cell(column: str, value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return number(None)
     if column == "slo_met":
         return "yes" if value else "no"
     if isinstance(value, str):

@@ -12,12 +12,14 @@ from sim.cli.options import JsonOption, note, stdout
 from sim.errors import InputError, did_you_mean
 from sim.specs.validation import validate
 from sim.specs.workload import TraceSpec
-from sim.study.store import result_folder, to_json, writing
+from sim.study.files import keep, replacing, writing
+from sim.study.store import keep_results, result_folder, to_json
 from sim.workload.trace_statistics import trace_statistics
 from sim.workload.traces import READERS, guess_format, read_trace
 from sim.workload.traces.mooncake import write_mooncake
 from sim.workload.traces.reader import Trace
 
+FILES = ("trace.json", "trace.png")
 LENGTHS = {"prompt_tokens": "prompt", "output_tokens": "output"}
 
 
@@ -37,11 +39,13 @@ def trace_command(
     trace = read_trace(validate(TraceSpec, {"path": str(file), "format": chosen}))
     statistics = {"file": file.name, "format": chosen, **trace_statistics(trace), "notes": list(trace.notes)}
     folder = out or Path("results") / f"trace-{file.name.partition('.')[0]}"
-    _keep_input(file, save_mooncake)
+    _keep(file, folder, save_mooncake)
     with result_folder(folder), writing(folder):
         _save_mooncake(trace, save_mooncake)
-        (folder / "trace.json").write_text(to_json(statistics) + "\n", encoding="utf-8")
-        _draw(trace, f"{file.name}: {_traffic(statistics)}", folder / "trace.png")
+        with replacing(folder / "trace.json") as path:
+            path.write_text(to_json(statistics) + "\n", encoding="utf-8")
+        with replacing(folder / "trace.png") as path:
+            _draw(trace, f"{file.name}: {_traffic(statistics)}", path)
     for text in trace.notes:
         note(text)
     if json_:
@@ -60,17 +64,20 @@ def _format(file: Path, asked: str | None) -> str:
     return asked or guess_format(file)
 
 
-def _keep_input(file: Path, save_mooncake: Path | None) -> None:
-    """Refuse to write over the trace that is being read, under whatever name."""
-    if save_mooncake is not None and save_mooncake.exists() and save_mooncake.samefile(file):
-        raise InputError(f"--save-mooncake: {save_mooncake} is the trace itself; give another path")
+def _keep(file: Path, folder: Path, save_mooncake: Path | None) -> None:
+    """Refuse to write over the trace that is being read, or two things into one file."""
+    for name in FILES:
+        keep(folder / name, "--out", [file], "the trace itself")
+    if save_mooncake is not None:
+        keep(save_mooncake, "--save-mooncake", [file], "the trace itself")
+        keep_results(save_mooncake, "--save-mooncake", folder, FILES)
 
 
 def _save_mooncake(trace: Trace, path: Path | None) -> None:
     if path is None:
         return
-    with writing(path, "--save-mooncake"):
-        write_mooncake(trace, path)
+    with writing(path, "--save-mooncake"), replacing(path) as beside:
+        write_mooncake(trace, beside)
     shared = "" if trace.block_tokens else "; the trace names no prefixes, so no two prompts share one"
     note(f"the trace in Mooncake's format is in {path}{shared}")
 

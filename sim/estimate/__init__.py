@@ -39,7 +39,10 @@ def sections(case: Case) -> dict[str, list[Figure]]:
 def notes(case: Case) -> list[str]:
     """What the figures take for granted about this model and machine."""
     model, (peak_dtype, _) = case.model, peak_of(case.model, case.accelerator)
-    remarks = []
+    remarks, tokens = [], case.prompt_tokens + case.output_tokens
+    if tokens > model.max_position_embeddings:
+        allowed = model.max_position_embeddings
+        remarks.append(f"{tokens:.0f} tokens of prompt and output are beyond the {allowed} {model.name} was made for")
     if model.quantization is not None:
         remarks.append(f"{model.name}: all arithmetic is taken at the {peak_dtype} peak of {case.accelerator.name}")
     elif peak_dtype != model.dtype:

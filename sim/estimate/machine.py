@@ -5,16 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from sim import formulas
 from sim.errors import InputError
-from sim.specs.accelerator import AcceleratorSpec
+from sim.specs.accelerator import MOST_WATTS, AcceleratorSpec, PricePerHour
+from sim.specs.base import MeanTokens, Spec
 from sim.specs.engine import EngineSpec
 from sim.specs.memory import activation_bytes, check_tensor_parallel
 from sim.specs.model import ModelSpec
+from sim.specs.validation import validate
 
 QUANTIZED_PEAKS = {"fp8": "float8", "modelopt FP8": "float8", "modelopt NVFP4": "float4"}
 """Which peak computes a quantisation whose activations are quantised too; weight-only ones compute in 16 bit."""
+
+
+class _Numbers(Spec):
+    """The numbers of a case, and what they may be."""
+
+    prompt_tokens: MeanTokens
+    output_tokens: MeanTokens
+    price_per_hour: PricePerHour | None
+    power_w: Annotated[float, Field(ge=0, le=MOST_WATTS)] | None
 
 
 @dataclass(frozen=True)
@@ -22,7 +36,7 @@ class Case:
     """What is asked: a model on `engine.tensor_parallel_size` accelerators, requests of these mean lengths.
 
     `price_per_hour` (any currency) and `power_w` are per accelerator; None means what the accelerator's description
-    says, and where that says nothing either, cost or energy is left out.
+    says, and where that says nothing either, cost or energy is left out. Raises InputError for a number out of range.
     """
 
     model: ModelSpec
@@ -32,6 +46,9 @@ class Case:
     output_tokens: float
     price_per_hour: float | None = None
     power_w: float | None = None
+
+    def __post_init__(self) -> None:
+        validate(_Numbers, {field: getattr(self, field) for field in _Numbers.model_fields})
 
 
 class Machine:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from sim.errors import printable
 
 INK, FAINT = "#22303c", "#8a97a3"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")
@@ -21,8 +24,13 @@ OPAQUE_LEGEND: dict[str, Any] = {"edgecolor": "none", "framealpha": 0.85, "borde
 def new_figure(title: str, height_inches: float) -> Figure:
     """An empty figure whose title breaks into lines where it is too long for one."""
     figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK, wrap=True)
+    figure.suptitle(literal(title), x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK, wrap=True)
     return figure
+
+
+def literal(text: str) -> str:
+    """What people named, as a picture shows it: dollar signs begin no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def panel_title(axes: Axes, title: str) -> None:
@@ -43,5 +51,7 @@ def legend_above(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture; its kind follows from the suffix."""
-    figure.savefig(path, dpi=130, facecolor="white")
+    """Write a picture; its kind follows from the suffix. What the font cannot write is drawn as a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(path, dpi=130, facecolor="white")

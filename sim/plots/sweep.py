@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sim.plots.canvas import INK, SERIES, new_figure, panel_title
+from sim.plots.canvas import INK, SERIES, literal, new_figure, panel_title
 from sim.plots.ticks import PLAIN_LABELS_APART, log_labels
 
 LATENCIES = {
@@ -42,7 +42,7 @@ def sweep_figure(title: str, table: pd.DataFrame, series: str, x: str, x_label: 
         log_labels(axes.yaxis, PLAIN_LABELS_APART)
         _label(axes, label, x_label)
     for (name, part), colour in zip(lines, SERIES * 9, strict=False):
-        throughput_axes.plot(part[x], part["output_throughput"], color=colour, label=name, **P99_STYLE)
+        throughput_axes.plot(part[x], part["output_throughput"], color=colour, label=literal(name), **P99_STYLE)
         _ring_unstable(throughput_axes, part, x, "output_throughput", colour)
     throughput_axes.set_ylim(0, (table["output_throughput"].max() or 1) * 1.05)
     _label(throughput_axes, "Output tokens per second", x_label)
@@ -66,7 +66,7 @@ def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:
 
 def _label(axes: Axes, title: str, x_label: str) -> None:
     panel_title(axes, title)
-    axes.set_xlabel(x_label)
+    axes.set_xlabel(literal(x_label))
     axes.grid(alpha=0.25)
 
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from sim.plots.canvas import FAINT, INK, OPAQUE_LEGEND, SERIES, SLICES, new_figure, panel_title
 from sim.plots.ticks import seconds
 
+LEAST_GAP_S = 1e-9
+"""Whatever is closer than a nanosecond arrives at once."""
+
 
 def trace_figure(title: str, trace: pd.DataFrame) -> Figure:
     """A recorded workload: its rate over time, its gaps against those of a Poisson process, its lengths.
@@ -21,27 +24,30 @@ def trace_figure(title: str, trace: pd.DataFrame) -> Figure:
     """
     figure = new_figure(title, 7.2)
     panels = figure.subplot_mosaic([["rate"] * 3, ["gaps", "lengths", "joint"]])
-    arrivals = trace["arrival_s"].to_numpy(float)
+    arrivals = trace["arrival_s"].to_numpy(float) - trace["arrival_s"].iloc[0]
     _plot_rate(panels["rate"], arrivals)
-    _plot_gaps(panels["gaps"], np.diff(arrivals))
+    _plot_gaps(panels["gaps"], _gaps(arrivals))
     _plot_lengths(panels["lengths"], trace)
     _plot_joint_lengths(panels["joint"], trace)
     return figure
 
 
+def _gaps(arrivals: NDArray[np.float64]) -> NDArray[np.float64]:
+    gaps_s = np.diff(arrivals)
+    return np.where(gaps_s > LEAST_GAP_S, gaps_s, 0.0)
+
+
 def _plot_rate(axes: Axes, arrivals: NDArray[np.float64]) -> None:
     """Requests per second by slices of time, few enough that a slice holds some ten requests."""
-    span_s = float(arrivals[-1] - arrivals[0]) or 1.0
-    counts, edges = np.histogram(
-        arrivals, max(1, min(SLICES, len(arrivals) // 10)), (arrivals[0], arrivals[0] + span_s)
-    )
+    span_s = float(arrivals[-1]) if arrivals[-1] > LEAST_GAP_S else 1.0
+    counts, edges = np.histogram(arrivals, max(1, min(SLICES, len(arrivals) // 10)), (0, span_s))
     width_s = edges[1] - edges[0]
     axes.stairs(counts / width_s, edges, color=SERIES[0], fill=True, alpha=0.35)
     axes.stairs(counts / width_s, edges, color=SERIES[0], label=f"in slices of {seconds(width_s)}")
     mean = (len(arrivals) - 1) / span_s
     axes.axhline(mean, color=INK, linestyle="--", linewidth=1, label=f"mean {mean:.3g}")
     panel_title(axes, "Arrival rate")
-    axes.set(xlabel="time (s)", ylabel="requests per second", xlim=(edges[0], edges[-1]))
+    axes.set(xlabel="time since the first request (s)", ylabel="requests per second", xlim=(edges[0], edges[-1]))
     axes.set_ylim(0, float(counts.max()) / width_s * 1.25)
     axes.legend(loc="upper right", ncols=2, **OPAQUE_LEGEND)
 

@@ -1,24 +1,37 @@
-"""What an accelerator can do: datasheet peaks, and apart from them what share of the peaks real kernels reach."""
+"""What an accelerator can do: datasheet peaks, and apart from them what share of the peaks real kernels reach.
+
+The bounds are generous, from a microcontroller's board to a rack that calls itself one device; what lies beyond is a
+slip of the unit.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sim.specs.base import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+from sim.specs.base import Spec
 
 ASSUMED = "assumed"
+
+Share = Annotated[float, Field(ge=1e-3, le=1)]
+MemoryBytes = Annotated[int, Field(ge=10**6, le=10**15)]
+BytesPerSecond = Annotated[float, Field(ge=1e6, le=1e18)]
+FlopPerSecond = Annotated[float, Field(ge=1e6, le=1e21)]
+LinkLatency = Annotated[float, Field(ge=0, le=1)]
+MOST_WATTS = 1e6
+Watts = Annotated[float, Field(ge=1e-3, le=MOST_WATTS)]
+PricePerHour = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Efficiency(Spec):
     """Shares of the datasheet peaks that real kernels reach, one a resource; the defaults are assumed, not measured."""
 
-    gemm_compute: Fraction = 0.70
-    gemm_memory: Fraction = 0.80
-    attention_compute: Fraction = 0.50
-    attention_memory: Fraction = 0.80
-    link: Fraction = 0.60
+    gemm_compute: Share = 0.70
+    gemm_memory: Share = 0.80
+    attention_compute: Share = 0.50
+    attention_memory: Share = 0.80
+    link: Share = 0.60
     source: str = ASSUMED
 
 
@@ -32,13 +45,13 @@ class AcceleratorSpec(Spec):
     """
 
     name: str
-    memory_bytes: PositiveInt
-    memory_bytes_per_s: PositiveFloat
-    peak_flop_per_s: dict[Literal["bfloat16", "float16", "float32", "float8", "int8", "float4"], PositiveFloat]
-    link_bytes_per_s: PositiveFloat
-    link_latency_s: NonNegativeFloat = 5e-6
-    power_w: PositiveFloat | None = None
-    price_per_hour: NonNegativeFloat | None = None
+    memory_bytes: MemoryBytes
+    memory_bytes_per_s: BytesPerSecond
+    peak_flop_per_s: dict[Literal["bfloat16", "float16", "float32", "float8", "int8", "float4"], FlopPerSecond]
+    link_bytes_per_s: BytesPerSecond
+    link_latency_s: LinkLatency = 5e-6
+    power_w: Watts | None = None
+    price_per_hour: PricePerHour | None = None
     efficiency: Efficiency = Field(default_factory=Efficiency)
     source: str = ""
     confidence: Literal["A", "B", "C"] = "C"

@@ -6,7 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PositiveInt = Annotated[int, Field(ge=1)]
+MOST_UNITS, MOST_LAYERS, MOST_HEADS = 10**9, 10**4, 10**4
+"""The largest credible width, count or length of a part of a model, and numbers of its layers and attention heads."""
+
+PositiveInt = Annotated[int, Field(ge=1, le=10**15)]
+Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+Layers = Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+Heads = Annotated[int, Field(ge=1, le=MOST_HEADS)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Tokens = Annotated[int, Field(ge=1, le=10**9)]

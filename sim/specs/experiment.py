@@ -35,7 +35,7 @@ class Experiment(Spec):
     """A complete description; the same experiment and seed give byte-identical tables.
 
     `slo` maps metric names (`p99_ttft`) to seconds. `memory` says how the accelerator's memory was divided up, `notes`
-    what the defaults had to decide that a reader should know.
+    what the defaults had to decide that a reader should know, `read_from` the files that it was read from.
     """
 
     name: Annotated[str, AfterValidator(_check_name)]
@@ -48,7 +48,13 @@ class Experiment(Spec):
     seed: Annotated[int, Field(ge=0)] = 0
     memory: MemoryPlan
     notes: tuple[str, ...] = ()
+    read_from: tuple[str, ...] = ()
 
     def resolved(self) -> dict[str, object]:
         """The experiment as a config that loads to itself: every value written out."""
-        return self.model_dump(exclude={"memory", "notes"})
+        return self.model_dump(exclude={"memory", "notes", "read_from"})
+
+    @property
+    def input_files(self) -> tuple[str, ...]:
+        """Paths of all files that it depends on: its own, its model's and accelerator's, its requests'."""
+        return (*self.read_from, *self.workload.input_files)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.errors import InputError, did_you_mean
+from sim.errors import InputError
+from sim.specs.base import MOST_HEADS, MOST_LAYERS
+from sim.specs.hf_fields import Fields
 from sim.specs.hf_quantization import quantization_from_hf
 from sim.specs.model import ModelSpec
 from sim.specs.validation import validate
@@ -26,6 +28,7 @@ _UNMODELLED = {
     "mamba_num_heads": "Mamba layers",
     "index_topk": "sparse attention over an index",
 }
+_FULL, _WINDOWED = "full_attention", ("sliding_attention", "chunked_attention")
 _UNMODELLED_LAYERS = {"linear_attention": "linear-attention layers", "mamba": "Mamba layers"}
 
 
@@ -33,130 +36,126 @@ def model_from_hf(config: Config, name: str, source: str, quantization_file: Con
     """The ModelSpec of an unmodified `config.json`; `name` and `source` say where it came from.
 
     `quantization_file` is the content of the `hf_quant_config.json` that some checkpoints carry beside it. Raises
-    InputError for a field that is missing or an architecture that would be counted wrong.
+    InputError for a field that is missing or not what it has to be, and for an architecture that would be counted
+    wrong.
     """
-    text = config.get("text_config") or config
-    _refuse_unmodelled(config, text, source)
-    heads, hidden = _integer(text, "num_attention_heads", source), _integer(text, "hidden_size", source)
-    experts = _experts(text, source)
+    top = Fields(config, source)
+    text = top.section("text_config") or top
+    model_type = _model_type(top, text)
+    layers = text.required("num_hidden_layers", high=MOST_LAYERS)
+    heads = text.required("num_attention_heads", high=MOST_HEADS)
+    hidden = text.required("hidden_size")
     latent = _latent_attention(text)
-    dtype = text.get("dtype") or text.get("torch_dtype") or config.get("dtype") or config.get("torch_dtype")
+    kinds = _layer_kinds(text, layers)
     described: Config = {
         "name": name,
         "hidden_size": hidden,
-        "num_hidden_layers": _integer(text, "num_hidden_layers", source),
+        "num_hidden_layers": layers,
         "num_attention_heads": heads,
-        "num_key_value_heads": heads if latent else _integer(text, "num_key_value_heads", source, default=heads),
-        "head_dim": _head_dim(text, latent, source, default=max(hidden // heads, 1)),
-        "intermediate_size": _first(text, "intermediate_size_mlp", "intermediate_size"),
-        "vocab_size": _integer(text, "vocab_size", source),
-        "max_position_embeddings": _integer(text, "max_position_embeddings", source),
-        "tie_word_embeddings": text.get("tie_word_embeddings", False),
-        "attention_bias": text.get("attention_bias", text["model_type"] == "qwen2"),
-        "dtype": dtype or "bfloat16",
+        "num_key_value_heads": heads if latent else text.whole("num_key_value_heads", high=MOST_HEADS) or heads,
+        "head_dim": _head_dim(latent) or text.whole("head_dim") or max(hidden // heads, 1),
+        "intermediate_size": text.required("intermediate_size_mlp", "intermediate_size"),
+        "vocab_size": text.required("vocab_size"),
+        "max_position_embeddings": text.required("max_position_embeddings"),
+        "tie_word_embeddings": text.flag("tie_word_embeddings"),
+        "attention_bias": text.flag("attention_bias", default=model_type == "qwen2"),
+        "dtype": next((dtype for part in (text, top) if (dtype := _dtype(part))), "bfloat16"),
         "latent_attention": latent,
-        "experts": experts,
-        "windowed_layers": _windowed_layers(text, source),
-        "quantization": quantization_from_hf(config, text, quantization_file, source),
+        "experts": _experts(text, model_type, layers),
+        "windowed_layers": _windowed_layers(text, layers, kinds),
+        "quantization": quantization_from_hf(top, text, quantization_file),
         "source": source,
     }
     return validate(ModelSpec, described, source)
 
 
-def _refuse_unmodelled(config: Config, text: Config, source: str) -> None:
-    for part in (config, text):
+def _model_type(top: Fields, text: Fields) -> str:
+    """Which architecture it is; what would be counted wrong is refused."""
+    for part in (top, text):
         for field, meaning in _UNMODELLED.items():
-            if part.get(field) is not None:
-                raise InputError(f"{source}: {field} means {meaning}, which is not modelled; use another model")
-    for kind in text.get("layer_types") or ():
-        if kind in _UNMODELLED_LAYERS:
-            meaning = _UNMODELLED_LAYERS[kind]
-            raise InputError(f"{source}: layer_types holds {kind}: {meaning} are not modelled; use another model")
-    model_type = text.get("model_type")
-    if model_type is None:
-        raise InputError(f"{source}: has no model_type, so it is not a model's config.json; give that file")
-    if model_type not in KNOWN_TYPES:
-        known = did_you_mean(str(model_type), KNOWN_TYPES)
-        raise InputError(f"{source}: model_type '{model_type}' is not modelled; {known}")
+            if part.has(field):
+                raise InputError(f"{top.source}: {field} means {meaning}, which is not modelled; use another model")
+    for kind, meaning in _UNMODELLED_LAYERS.items():
+        if kind in text.words("layer_types"):
+            raise InputError(f"{top.source}: layer_types holds {kind}: {meaning} are not modelled; use another model")
+    if not text.has("model_type"):
+        raise InputError(f"{top.source}: has no model_type, so it is not a model's config.json; give that file")
+    return text.one_of("model_type", KNOWN_TYPES)
 
 
-def _latent_attention(text: Config) -> Config | None:
-    if text.get("kv_lora_rank") is None:
+def _dtype(part: Fields) -> str | None:
+    return part.text("dtype") or part.text("torch_dtype")
+
+
+def _layer_kinds(text: Fields, layers: int) -> list[str]:
+    """The kind of attention of every layer, where the config spells them out."""
+    kinds = text.words("layer_types")
+    known = (_FULL, *_WINDOWED)
+    if kinds and (len(kinds) != layers or not set(kinds) <= set(known)):
+        raise text.refusal("layer_types", f"must have one of {', '.join(known)} for each of the {layers} layers")
+    return kinds
+
+
+def _latent_attention(text: Fields) -> Config | None:
+    if not text.has("kv_lora_rank"):
         return None
-    keys = ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
-    return {key: text[key] for key in keys if key in text}
+    keys = ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
+    return {"q_lora_rank": text.whole("q_lora_rank"), **{key: text.required(key) for key in keys}}
 
 
-def _head_dim(text: Config, latent: Config | None, source: str, default: int) -> int:
-    """Width of a query head; with latent attention it is a rotary and a plain part, whatever `head_dim` says."""
-    if latent is None:
-        return _integer(text, "head_dim", source, default)
-    return _integer(latent, "qk_nope_head_dim", source) + _integer(latent, "qk_rope_head_dim", source)
+def _head_dim(latent: Config | None) -> int | None:
+    """Width of a query head with latent attention: a rotary and a plain part, whatever `head_dim` says."""
+    return latent["qk_nope_head_dim"] + latent["qk_rope_head_dim"] if latent else None
 
 
-def _experts(text: Config, source: str) -> Config | None:
-    """The mixture of experts under any of its names."""
-    count = _first(text, "n_routed_experts", "num_local_experts", "num_experts")
-    if count is None:
+def _experts(text: Fields, model_type: str, layers: int) -> Config | None:
+    """The mixture of experts under any of its names, if there is one in any layer."""
+    count = text.whole("n_routed_experts", "num_local_experts", "num_experts")
+    moe_layers = _num_moe_layers(text, layers)
+    if count is None or moe_layers == 0:
         return None
-    width = _first(text, "moe_intermediate_size", "intermediate_size")
-    per_token = _first(text, "num_experts_per_tok", "top_k_experts", "experts_per_token")
-    if per_token is None:
-        raise InputError(
-            f"{source}: num_experts_per_tok is None, must be a whole number >= 1; complete the config.json"
-        )
-    layers = _integer(text, "num_hidden_layers", source)
+    width = text.required("moe_intermediate_size", "intermediate_size")
     return {
         "num_experts": count,
-        "num_experts_per_tok": per_token,
+        "num_experts_per_tok": text.required("num_experts_per_tok", "top_k_experts", "experts_per_token"),
         "moe_intermediate_size": width,
-        "shared_intermediate_size": _shared_width(text, width),
-        "num_moe_layers": sum(_is_moe_layer(layer, text) for layer in range(layers)),
+        "shared_intermediate_size": _shared_width(text, model_type, width),
+        "num_moe_layers": moe_layers,
     }
 
 
-def _shared_width(text: Config, width: Any) -> Any:
+def _shared_width(text: Fields, model_type: str, width: int) -> int:
     """All shared experts together; Llama 4 has one that its config does not name."""
-    written = _first(text, "shared_expert_intermediate_size", "shared_intermediate_size")
-    if written is not None:
-        return written
-    count = text.get("n_shared_experts") or (1 if text["model_type"].startswith("llama4") else 0)
-    return count * width if isinstance(width, int) else width
+    width_of_all = text.whole("shared_expert_intermediate_size", "shared_intermediate_size", low=0)
+    if width_of_all is not None:
+        return width_of_all
+    unnamed = 1 if model_type.startswith("llama4") else 0
+    return (text.whole("n_shared_experts", low=0) or unnamed) * width
 
 
-def _is_moe_layer(layer: int, text: Config) -> bool:
-    """Whether layer number `layer` (from 0) is a mixture of experts: three ways of saying so are in use."""
-    if layer < (text.get("first_k_dense_replace") or 0) or layer in (text.get("mlp_only_layers") or ()):
-        return False
-    step = _first(text, "interleave_moe_layer_step", "decoder_sparse_step", "moe_layer_freq") or 1
-    return (layer + 1) % step == 0
+def _num_moe_layers(text: Fields, layers: int) -> int:
+    """Layers, counted from 0, that are mixtures of experts.
+
+    After the dense ones at the beginning DeepSeek's `moe_layer_freq` takes the multiples of it; the other two names
+    take the last of every so many layers.
+    """
+    first = text.whole("first_k_dense_replace", low=0, high=MOST_LAYERS) or 0
+    dense = set(text.wholes("mlp_only_layers", low=0, high=MOST_LAYERS))
+    step = text.whole("interleave_moe_layer_step", "decoder_sparse_step", high=MOST_LAYERS)
+    offset = 0 if step is None else 1
+    step = step or text.whole("moe_layer_freq", high=MOST_LAYERS) or 1
+    return sum((layer + offset) % step == 0 and layer not in dense for layer in range(first, layers))
 
 
-def _windowed_layers(text: Config, source: str) -> Config | None:
+def _windowed_layers(text: Fields, layers: int, kinds: list[str]) -> Config | None:
     """Layers that keep only a window (or, in Llama 4, a chunk) of the context."""
-    layers = _integer(text, "num_hidden_layers", source)
-    if text.get("attention_chunk_size"):
+    chunk = text.whole("attention_chunk_size")
+    if chunk is not None:
         every_fourth_is_full = layers - layers // 4
-        return {"num_layers": every_fourth_is_full, "window_tokens": text["attention_chunk_size"]}
-    window = text.get("sliding_window")
-    if window is None or not text.get("use_sliding_window", True):
+        windowed = sum(kind in _WINDOWED for kind in kinds) if kinds else every_fourth_is_full
+        return {"num_layers": windowed, "window_tokens": chunk} if windowed else None
+    if not text.has("sliding_window") or not text.flag("use_sliding_window", default=True):
         return None
-    if "layer_types" in text:
-        windowed = text["layer_types"].count("sliding_attention")
-    else:
-        windowed = layers - (text.get("max_window_layers") or 0)
-    return {"num_layers": windowed, "window_tokens": window} if windowed > 0 else None
-
-
-def _first(text: Config, *fields: str) -> Any:
-    """The first of several names under which a value may stand."""
-    return next((text[field] for field in fields if text.get(field) is not None), None)
-
-
-def _integer(config: Config, field: str, source: str, default: int | None = None) -> int:
-    value = config.get(field)
-    if value is None:
-        value = default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{source}: {field} is {value!r}, must be a whole number >= 1; complete the config.json")
-    return value
+    first = text.whole("max_window_layers", low=0, high=MOST_LAYERS) or 0
+    windowed = sum(kind in _WINDOWED for kind in kinds) if kinds else layers - first
+    return {"num_layers": windowed, "window_tokens": text.required("sliding_window")} if windowed > 0 else None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sim import formulas
-from sim.specs.base import PositiveInt, Spec
+from sim.specs.base import MOST_UNITS, Heads, Layers, Spec, Units
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 Bits = Annotated[float, Field(gt=0, le=32)]
@@ -16,11 +16,11 @@ Bits = Annotated[float, Field(gt=0, le=32)]
 class LatentAttention(Spec):
     """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): one compressed vector a token is cached."""
 
-    q_lora_rank: PositiveInt | None
-    kv_lora_rank: PositiveInt
-    qk_nope_head_dim: PositiveInt
-    qk_rope_head_dim: PositiveInt
-    v_head_dim: PositiveInt
+    q_lora_rank: Units | None
+    kv_lora_rank: Units
+    qk_nope_head_dim: Units
+    qk_rope_head_dim: Units
+    v_head_dim: Units
 
     @property
     def cached_size(self) -> int:
@@ -42,18 +42,27 @@ class Experts(Spec):
     `shared_intermediate_size` is the width of the shared experts together, which every token runs; 0 without any.
     """
 
-    num_experts: PositiveInt
-    num_experts_per_tok: PositiveInt
-    moe_intermediate_size: PositiveInt
-    shared_intermediate_size: Annotated[int, Field(ge=0)] = 0
-    num_moe_layers: PositiveInt
+    num_experts: Units
+    num_experts_per_tok: Units
+    moe_intermediate_size: Units
+    shared_intermediate_size: Annotated[int, Field(ge=0, le=MOST_UNITS)] = 0
+    num_moe_layers: Layers
+
+    @model_validator(mode="after")
+    def _chooses_among_them(self) -> Experts:
+        if self.num_experts_per_tok > self.num_experts:
+            raise ValueError(
+                f"num_experts_per_tok {self.num_experts_per_tok} exceeds num_experts {self.num_experts}; "
+                "correct one of them"
+            )
+        return self
 
 
 class WindowedLayers(Spec):
     """Layers that attend to, and keep, only the last `window_tokens` tokens."""
 
-    num_layers: PositiveInt
-    window_tokens: PositiveInt
+    num_layers: Layers
+    window_tokens: Units
 
 
 class Quantization(Spec):
@@ -75,14 +84,14 @@ class ModelSpec(Spec):
     """
 
     name: str
-    hidden_size: PositiveInt
-    num_hidden_layers: PositiveInt
-    num_attention_heads: PositiveInt
-    num_key_value_heads: PositiveInt
-    head_dim: PositiveInt
-    intermediate_size: PositiveInt
-    vocab_size: PositiveInt
-    max_position_embeddings: PositiveInt
+    hidden_size: Units
+    num_hidden_layers: Layers
+    num_attention_heads: Heads
+    num_key_value_heads: Heads
+    head_dim: Units
+    intermediate_size: Units
+    vocab_size: Units
+    max_position_embeddings: Units
     tie_word_embeddings: bool = False
     attention_bias: bool = False
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"

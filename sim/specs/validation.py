@@ -48,7 +48,7 @@ def _describe(spec: type[BaseModel], error: dict[str, Any], field: str) -> str:
     if kind == "union_tag_not_found":
         kinds = sorted(tag for candidate in candidates for tag in _tags(candidate))
         return (
-            f"{place}: {_written(value)} does not say which kind; add {context['discriminator']}: {' or '.join(kinds)}"
+            f"{place}: {written(value)} does not say which kind; add {context['discriminator']}: {' or '.join(kinds)}"
         )
     if kind == "union_tag_invalid":
         key, tags = context["discriminator"].strip("'"), _quoted(context["expected_tags"])
@@ -56,12 +56,12 @@ def _describe(spec: type[BaseModel], error: dict[str, Any], field: str) -> str:
     if kind == "literal_error" and context["expected"] == "False":
         return f"{place}: {value!r} is not modelled yet; set it to false"
     if kind == "literal_error":
-        return f"{place}: got {_written(value)}; {did_you_mean(str(value), _quoted(context['expected']))}"
+        return f"{place}: got {written(value)}; {did_you_mean(str(value), _quoted(context['expected']))}"
     if kind == "value_error":
         return f"{place}: {context['error']}"
     requirement = _REQUIREMENTS.get(kind, error["msg"].replace("Input should be", "must be"))
     default = " or drop the line to use the default" if _has_default(spec, error["loc"]) else ""
-    return f"{place}: got {_written(value)}, {requirement}; correct the value{default}"
+    return f"{place}: got {written(value)}, {requirement}; correct the value{default}"
 
 
 def _quoted(text: str) -> list[str]:
@@ -69,7 +69,8 @@ def _quoted(text: str) -> list[str]:
     return re.findall(r"'([^']*)'", text)
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as it stands in a message: what is long is cut."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

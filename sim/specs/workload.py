@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from sim.specs.base import (
     CoefficientOfVariation,
@@ -152,6 +152,22 @@ class TraceSpec(Spec):
     jitter_s: SecondsOrZero = 0.0
 
 
+TENANT_RULE = "text of 1 to 100 printable characters"
+
+
+def is_tenant(value: object) -> bool:
+    """Whether `value` can name a tenant, by TENANT_RULE."""
+    return isinstance(value, str) and 1 <= len(value) <= 100 and value.isprintable()
+
+
+def _check_tenant(name: str) -> str:
+    if not is_tenant(name):
+        raise ValueError(f"got {name!r}, must be {TENANT_RULE}")
+    return name
+
+
+Tenant = Annotated[str, AfterValidator(_check_tenant)]
+Priority = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Share = Annotated[float, Field(gt=0, le=1e9)]
 """Relative to the sum of all shares."""
 
@@ -178,8 +194,8 @@ class WorkloadSpec(Spec):
     lengths: Lengths | None = None
     trace: TraceSpec | None = None
     num_requests: Annotated[int, Field(ge=1, le=10**8)] | None = None
-    priorities: Annotated[dict[int, Share], Field(min_length=1)] | None = None
-    tenants: Annotated[dict[str, Share], Field(min_length=1)] | None = None
+    priorities: Annotated[dict[Priority, Share], Field(min_length=1)] | None = None
+    tenants: Annotated[dict[Tenant, Share], Field(min_length=1)] | None = None
     max_new_tokens: Tokens | None = None
     output_predictor: OutputPredictor | None = None
 

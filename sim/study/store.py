@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.yaml_file import dump_yaml
+from sim.study.files import interrupts_held, keep, writing
 from sim.version import __version__
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from sim.study.run import RunResult
 
 MANIFEST = "manifest.json"
+RESOLVED_CONFIG = "config.resolved.yaml"
+PICTURES = ("latency.png", "timeline.png", "step_time.png")
+FILES = (MANIFEST, "summary.json", "requests.parquet", "iterations.parquet", RESOLVED_CONFIG, *PICTURES)
+"""Everything that a run may write into its folder."""
 PACKAGES = ("simpy", "numpy", "scipy", "pandas", "pydantic", "pyarrow")
 
 
@@ -59,23 +64,31 @@ def _lock(handle: int, folder: Path) -> None:
         raise InputError(f"{folder}: another run is writing here; wait for it or give --out another place") from None
 
 
-@contextmanager
-def writing(path: Path, option: str = "--out") -> Iterator[None]:
-    """Turns the operating system's refusal to write below `path` into a message with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be written ({reason}); free space or give {option} another place") from None
+def keep_inputs(folder: Path, experiment: Experiment, names: Iterable[str] = FILES) -> None:
+    """Refuse a result folder in which a file that the experiment reads bears one of the `names` of results.
+
+    But for the resolved config: whoever runs that again into its own folder means to write it again.
+    """
+    inputs = [Path(path) for path in experiment.input_files]
+    for name in names:
+        if name != RESOLVED_CONFIG:
+            keep(folder / name, "--out", inputs, "a file that the run reads")
+
+
+def keep_results(output: Path, option: str, folder: Path, names: Iterable[str] = FILES) -> None:
+    """Refuse to write to `output` where that is one of the files `names` of the result in `folder`, or of another."""
+    keep(output, option, [folder / name for name in names], "a file of the result itself")
+    if (output.parent / MANIFEST).is_file():
+        keep(output, option, [output.parent / name for name in FILES], "a file of another result")
 
 
 def save(result: RunResult, folder: Path) -> None:
-    """Write everything of `result` but the pictures."""
-    with writing(folder):
+    """Write everything of `result` but the pictures; Ctrl-C waits until the folder is whole."""
+    with interrupts_held(), writing(folder):
         (folder / MANIFEST).unlink(missing_ok=True)
         result.requests.to_parquet(folder / "requests.parquet", index=False)
         result.iterations.to_parquet(folder / "iterations.parquet", index=False)
-        (folder / "config.resolved.yaml").write_text(dump_yaml(result.experiment.resolved()), encoding="utf-8")
+        (folder / RESOLVED_CONFIG).write_text(dump_yaml(result.experiment.resolved()), encoding="utf-8")
         (folder / "summary.json").write_text(to_json(result.summary) + "\n", encoding="utf-8")
         (folder / MANIFEST).write_text(to_json(_manifest(result)) + "\n", encoding="utf-8")
 
@@ -88,7 +101,7 @@ def finished_summary(folder: Path, experiment: Experiment) -> dict[str, Any] | N
         if not same or manifest["interrupted"]:
             return None
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return summary
 
@@ -103,9 +116,21 @@ def load_summary(folder: Path) -> dict[str, Any]:
     if manifest.get("version") != __version__:
         raise InputError(
             f"{folder}: was written by servesim {manifest.get('version')}, this is {__version__}; run it again: "
-            f"servesim run {folder / 'config.resolved.yaml'}"
+            f"servesim run {folder / RESOLVED_CONFIG}"
         )
     return summary
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Turns what a reader of the result in `folder` misses there into a message: someone else has changed it."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{folder}: is damaged, or another version wrote it ({reason}); run the experiment again"
+        ) from None
 
 
 def load_requests(folder: Path) -> pd.DataFrame:
@@ -122,7 +147,7 @@ def load_requests(folder: Path) -> pd.DataFrame:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run the experiment again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; run the experiment again")
@@ -143,8 +168,12 @@ def input_hashes(experiment: Experiment) -> dict[str, str]:
 
 
 def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{path}: cannot be read ({reason}); check the path and its permissions") from None
 
 
 def to_json(value: Any) -> str:

@@ -20,8 +20,9 @@ from sim.errors import InputError
 from sim.specs.engine import own_name
 from sim.specs.experiment import Experiment
 from sim.specs.yaml_file import parse_yaml
+from sim.study.files import replacing
 from sim.study.run import run
-from sim.study.store import MANIFEST, finished_summary, result_folder, save
+from sim.study.store import MANIFEST, finished_summary, result_folder, save, whole
 
 Summary = dict[str, Any]
 TABLE = "sweep.csv"
@@ -98,9 +99,9 @@ def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], N
     summaries: dict[str, Summary] = {}
     futures = {}
     for cell in cells:
-        known = finished_summary(cell.folder, cell.experiment)
+        known = _finished(cell)
         if known is None:
-            with _interrupts_held():
+            with _interrupts_blocked():
                 futures[pool.submit(_run_cell, cell)] = cell
         else:
             summaries[cell.label] = known
@@ -125,7 +126,8 @@ def sweep_table(cells: Sequence[Cell], summaries: dict[str, Summary]) -> pd.Data
 
 def save_sweep_table(table: pd.DataFrame, folder: Path) -> None:
     """Write the table of a sweep into its folder."""
-    table.to_csv(folder / TABLE, index=False)
+    with replacing(folder / TABLE) as path:
+        table.to_csv(path, index=False)
 
 
 def load_sweep_table(folder: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -150,13 +152,23 @@ def runs_of(folder: Path) -> list[str]:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Worker processes started in here never see Ctrl-C: it is for their parent to end them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _finished(cell: Cell) -> Summary | None:
+    """The summary in the cell's folder, if that holds this very run and the table can be made of it."""
+    known = finished_summary(cell.folder, cell.experiment)
+    try:
+        with whole(cell.folder):
+            return known if known and _row(known) and isinstance(known["sim"]["notes"], list) else None
+    except InputError:
+        return None
 
 
 def _run_cell(cell: Cell) -> Summary:

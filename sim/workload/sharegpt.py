@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError
-from sim.workload.traces.json_lines import open_text
-from sim.workload.traces.reading import UNREADABLE
+from sim.workload.traces.reading import UNREADABLE, open_text
 
 LEAST_TOKENS, LONGEST_PROMPT_TOKENS, LONGEST_SEQUENCE_TOKENS = 4, 1024, 2048
 SHAPE = "[{id, conversations: [{from, value}]}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def trace_statistics(trace: Trace) -> dict[str, Any]:
     return {
         "num_requests": len(arrivals),
         "span_s": span_s,
-        "mean_rate": (len(arrivals) - 1) / span_s if span_s else None,
+        "mean_rate": _finite((len(arrivals) - 1) / span_s) if span_s else None,
         "gap_cv": _variation(np.diff(arrivals)),
         "dispersion": {f"{window_s}s": _dispersion(arrivals, window_s) for window_s in WINDOWS_S},
         "prompt_tokens": _lengths(prompts),
@@ -37,18 +38,25 @@ def trace_statistics(trace: Trace) -> dict[str, Any]:
 
 
 def _variation(gaps_s: NDArray[np.float64]) -> float | None:
-    return float(gaps_s.std() / gaps_s.mean()) if gaps_s.any() else None
+    with np.errstate(all="ignore"):  # gaps so short that their mean is 0 or their squares are
+        return _finite(float(gaps_s.std() / gaps_s.mean())) if gaps_s.any() else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _dispersion(arrivals: NDArray[np.float64], window_s: int) -> float | None:
-    """Over the whole windows from the first arrival on, if there are ten."""
+    """Over the whole windows from the first arrival on, if there are ten; only those with arrivals are stored."""
     since_first = arrivals - arrivals[0]
     windows = int(since_first[-1] // window_s)
     if windows < LEAST_WINDOWS:
         return None
-    window = (since_first // window_s).astype(np.int64)
-    counts = np.bincount(window[window < windows], minlength=windows)
-    return float(counts.var() / counts.mean())
+    window = since_first // window_s
+    counts = np.unique(window[window < windows], return_counts=True)[1].tolist()
+    arrived, squares = sum(counts), sum(count**2 for count in counts)
+    dispersion: float = (windows * squares - arrived**2) / (windows * arrived)
+    return dispersion
 
 
 def _lengths(tokens: NDArray[np.float64]) -> dict[str, float]:

@@ -32,19 +32,19 @@ def write_config(folder: Path, *changes: dict[str, Any]) -> Path:
     return path
 
 
-def servesim(folder: Path, *words: object) -> Output:
+def servesim(folder: Path, *words: object, **environment: str) -> Output:
     """The command in a process of its own, started in `folder`."""
-    with start(folder, *words) as process:
+    with start(folder, *words, **environment) as process:
         out, err = process.communicate(timeout=60)
     return Output(process.returncode, out, err)
 
 
-def start(folder: Path, *words: object) -> subprocess.Popen[str]:
+def start(folder: Path, *words: object, **environment: str) -> subprocess.Popen[str]:
     """The command in a process group of its own, under way."""
     return subprocess.Popen(
         [*COMMAND, *map(str, words)],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

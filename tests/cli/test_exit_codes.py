@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +83,29 @@ def test_unknown_verb_or_option_exits_2(folder, words, fragment):
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert fragment in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["catalog", "catalog h20", "--help"])
+def test_a_reader_that_leaves_early_is_no_failure(folder, words, unbuffered):
+    """The pipe is closed before a word is written: as with other tools, the exit is that of SIGPIPE, and silent."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command, environment = [sys.executable, "-m", "sim", *words.split()], os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with open(writer, "wb") as pipe:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdout=pipe, stderr=subprocess.PIPE, timeout=120, check=False
+        )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("words", ["--help", "catalog h20", "run c.yaml --out r"])
+def test_an_unknown_matplotlib_backend_in_the_environment_is_ignored(folder, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "sim", *words.split()],
+        cwd=folder, env=os.environ | {"MPLBACKEND": "nonsense"}, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def recording(folder, change):

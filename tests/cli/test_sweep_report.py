@@ -71,6 +71,12 @@ def test_the_rest_is_pointed_to():
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_run_without_an_slo_neither_meets_nor_misses_it(nothing):
+    first, second = rows(printed(TABLE.assign(slo_met=pd.Series([True, nothing], dtype=object))))
+    assert (first[3], second[3]) == ("yes", "-")
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
 def test_nothing_as_a_value_is_written_as_in_a_config(nothing):
     table = TABLE.assign(**{"engine.order": pd.Series([nothing, "[1, 2]"], dtype=object)})
     first, second = rows(printed(table))

@@ -232,6 +232,21 @@ def test_the_picture_names_what_was_varied(drawn, vary, label, changes):
     assert {axes.get_xlabel() for axes in drawn("--vary", vary, changes=changes).axes} == {label}
 
 
+def test_the_names_of_what_was_varied_are_no_markup(tmp_path):
+    words = ("--set", "workload.tenants={a: 1}", "--vary", "workload.tenants.$^_$[/b]=1,2", "--workers", 1)
+    write_config(tmp_path, CONSTANT, {"workload.num_requests": 30})
+    done = servesim(tmp_path, "sweep", "small.yaml", "--out", "out", *words)
+    assert (done.code, "$^_$[/b]" in done.out) == (0, True), done.err
+    assert (tmp_path / "out/sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_limits_that_not_all_runs_have_are_not_drawn_nor_told(drawn, sweep):
+    words = ("--vary", "slo={p99_ttft: 1},{}", *RATES)
+    assert not [text for axes in drawn(*words).axes for text in axes.texts]
+    done = sweep(*words)
+    assert "With a stable queue" in done.err
+
+
 def test_the_picture_of_users_who_wait_speaks_of_no_unstable_queue(drawn):
     figure = drawn("--vary", "workload.arrivals.users=2,4", changes=USERS)
     texts = [figure.get_suptitle(), *(text.get_text() for text in figure.legends[0].get_texts())]

@@ -78,6 +78,35 @@ def test_what_a_reader_left_out_is_noted(here, tmp_path):
     assert "1 request all at once" in output.out
 
 
+@pytest.mark.parametrize(
+    ("rows", "mean_rate"),
+    [
+        ("0,5,5\n1700000000,5,5\n", 1 / 1.7e9),
+        ("0,5,5\n5e-324,5,5\n", None),
+        ("0,5,5\n" * 20 + "5e-324,5,5\n", None),
+        ("4e9,5,5\n" * 20 + "4000000000.0000005,5,5\n", 20 / 2**-21),
+    ],
+    ids=["long", "short", "short, many", "short, late"],
+)
+def test_traces_of_any_length_of_time_are_described_and_drawn(here, tmp_path, rows, mean_rate):
+    assert statistics_of(here, tmp_path, POISSON + rows)["mean_rate"] == pytest.approx(mean_rate)
+
+
+def test_the_dispersion_counts_windows_without_arrivals(here, tmp_path):
+    """3 requests in the first of ten windows, none in the others: mean 0.3, variance 0.9 - 0.09."""
+    found = statistics_of(here, tmp_path, POISSON + "0,5,5\n" * 3 + "10,5,5\n")["dispersion"]
+    assert found == {"1s": pytest.approx((0.9 - 0.09) / 0.3), "60s": None}
+
+
+@pytest.mark.parametrize("name", ["a$b_^$c.csv", "[b]x.csv", "日本.csv", ":warning:.csv", "two\nlines.csv"])
+def test_a_trace_may_have_any_name(tmp_path, name):
+    (tmp_path / name).write_text(POISSON + "0,5,5\n")
+    for environment in ({}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        output = servesim(tmp_path, "trace", name, "--out", "out", **environment)
+        assert (output.code, output.err) == (0, "note: trace.json and trace.png are in out\n")
+        assert name.replace("\n", "\\n") in output.out or not name.isascii()
+
+
 @pytest.mark.parametrize("rows", ["0,5,5\n", "0,5,5\n0,5,5\n", "3,5,5\n3,5,6\n9,1,1\n"])
 def test_tiny_traces_are_described_and_drawn(here, tmp_path, rows):
     assert statistics_of(here, tmp_path, POISSON + rows)["num_requests"] == rows.count("\n")

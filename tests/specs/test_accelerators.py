@@ -1,6 +1,11 @@
 """The accelerator catalogue: plausible, dense, sourced."""
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unfit_values import UNFIT, places, replaced
 
 from sim.config import load_accelerator
 from sim.errors import InputError
@@ -60,3 +65,47 @@ def test_power_and_price_that_cannot_be_are_refused(field, value):
     written = catalogue.entry("accelerators", "h20", "accelerator") | {field: value}
     with pytest.raises(InputError, match=f"accelerator.{field}: got {value!r}, must be .*; correct the value or drop"):
         load_accelerator(written)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "bound"),
+    [
+        ("memory_bytes", 24, 10**6),  # GB where bytes belong
+        ("memory_bytes", 10**400, 10**15),
+        ("memory_bytes_per_s", 5e-324, 1e6),
+        ("memory_bytes_per_s", 1e308, 1e18),
+        ("link_bytes_per_s", 5e-324, 1e6),
+        ("link_latency_s", 1e308, 1),
+        ("power_w", 1e308, 1e6),
+        ("price_per_hour", 1e308, 1e9),
+    ],
+)
+def test_what_no_device_could_have_is_refused_with_the_bound(field, value, bound):
+    written = catalogue.entry("accelerators", "h20", "accelerator") | {field: value}
+    with pytest.raises(InputError, match=rf"accelerator.{field}: got .*, must be .* {bound:.0f}; correct the value"):
+        load_accelerator(written)
+
+
+@pytest.mark.parametrize(("part", "key"), [("peak_flop_per_s", "bfloat16"), ("efficiency", "gemm_memory")])
+@pytest.mark.parametrize("value", [5e-324, 1e308])
+def test_so_are_peaks_and_efficiencies(part, key, value):
+    entry = catalogue.entry("accelerators", "l4", "accelerator")
+    found = re.escape(f"accelerator.{part}.{key}: got {value}")
+    with pytest.raises(InputError, match=f"{found}, must be (greater|less) than or equal to"):
+        load_accelerator(entry | {part: entry[part] | {key: value}})
+
+
+H20 = catalogue.entry("accelerators", "h20", "accelerator")
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(places(H20))), UNFIT)
+def test_any_value_anywhere_is_read_or_refused(place, value):
+    try:
+        found = load_accelerator(replaced(H20, place, value))
+    except InputError as error:
+        refusal = str(error)
+        assert refusal.startswith("accelerator.")
+        assert len(refusal) < 1000
+    else:
+        assert 1e6 <= found.memory_bytes_per_s <= 1e18

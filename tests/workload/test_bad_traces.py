@@ -29,6 +29,7 @@ def mooncake(**changes):
             ["line 2", "no key output_length", "found timestamp, input_length, hash_ids", "need timestamp"],
             id="key",
         ),
+        pytest.param('{"timestamp": 1, "timestamp": 2}', ["line 1", "key timestamp is written twice"], id="twice"),
         pytest.param(mooncake(timestamp=-1), ["line 1", "timestamp is '-1'", ">= 0"], id="negative_stamp"),
         pytest.param(mooncake(timestamp="1"), ["line 1", "timestamp is", '"1"', "a number"], id="text"),
         pytest.param(mooncake(timestamp=True), ["line 1", "timestamp is 'true'", "a number"], id="bool"),

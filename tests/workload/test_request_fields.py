@@ -118,6 +118,25 @@ def test_json_lines_may_bring_them_too(tmp_path) -> None:
     assert (loaded["tenant"].tolist(), loaded["session_id"].tolist()) == (["é"], [7])
 
 
+@pytest.mark.parametrize("name", ['"VIP" team', "a b", "é", "3", "x" * 100])
+def test_a_tenant_is_any_text_that_can_be_shown(tmp_path, name) -> None:
+    quoted = name.replace('"', '""')
+    csv = write(tmp_path, "t.csv", f'{CSV},tenant\n0,8,9,"{quoted}"\n')
+    jsonl = write(tmp_path, "t.jsonl", lines({"arrival_s": 0, "prompt_tokens": 8, "output_tokens": 9, "tenant": name}))
+    assert [read(path, format=path.suffix[1:])["tenant"].tolist() for path in (csv, jsonl)] == [[name]] * 2
+
+
+@pytest.mark.parametrize("name", [["a"], "\ud800", "", "x" * 101, "a\nb", 3, True, {"a": "b"}])
+def test_a_tenant_that_cannot_be_shown_is_refused(tmp_path, name) -> None:
+    row = {"arrival_s": 0, "prompt_tokens": 3, "output_tokens": 4, "tenant": name}
+    path = write(tmp_path, "t.jsonl", lines(row))
+    with pytest.raises(sim.InputError, match=r"line 1: tenant is .*must be text of 1 to 100 printable characters"):
+        read(path, format="jsonl")
+    if isinstance(name, str):
+        with pytest.raises(sim.InputError, match=r"workload\.tenants\..*must be text of 1 to 100 printable characters"):
+            experiment({"workload.tenants": {name: 1.0}})
+
+
 def test_a_key_that_only_some_objects_have_is_refused_by_line(tmp_path) -> None:
     row = {"arrival_s": 0, "prompt_tokens": 3, "output_tokens": 4}
     path = write(tmp_path, "t.jsonl", lines(row | {"tenant": "a"}, row))

@@ -137,6 +137,13 @@ def test_credible_stamps_are_read(tmp_path, count, gap):
     assert len(read(write(tmp_path, "t.jsonl", regular(count, gap)), format="mooncake")) == count
 
 
+@pytest.mark.parametrize(("gap_ms", "rate"), [(2, "500"), (10_000_000 / 300, "0.03")])
+def test_an_odd_rate_is_noted_for_it_may_be_another_unit(tmp_path, gap_ms, rate):
+    (note,) = read_whole(write(tmp_path, "t.jsonl", regular(50, gap_ms)), format="mooncake").notes
+    assert note.startswith(f"t.jsonl has {rate} requests/s if its time stamps are in milliseconds")
+    assert read_whole(write(tmp_path, "t.jsonl", regular(50, 200)), format="mooncake").notes == ()
+
+
 def test_a_format_that_names_its_unit_is_believed(tmp_path):
     rows = "arrival_s,prompt_tokens,output_tokens\n" + "".join(f"{1000 * i},1,1\n" for i in range(50))
     assert read(write(tmp_path, "t.csv", rows))["arrival_s"].max() == 49_000

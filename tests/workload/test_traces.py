@@ -48,6 +48,7 @@ def test_azure_reads_time_zones(tmp_path):
         pytest.param(THREE.rstrip("\n"), id="no_last_newline"),
         pytest.param(THREE + "\n\n", id="blank_lines_at_the_end"),
         pytest.param("output_tokens,arrival_s,who,prompt_tokens\n5,0,a,10\n6,1.5,b,20\n7,2,c,30\n", id="other_columns"),
+        pytest.param("x,x," + CSV + '1,,0,10,5\n"a ""b""",,1.5,20,6\n,,2,30,7\n,,,,\n', id="columns_that_nobody_reads"),
         pytest.param(CSV + '"0","10","5"\n1.5,2e1,6.0\n2,30,7\n', id="spellings_of_numbers"),
     ],
 )
@@ -112,7 +113,7 @@ def test_row_beyond_num_requests_may_be_too_long(tmp_path):
 
 
 def test_time_scale_that_overflows_is_refused_by_its_own_name(tmp_path):
-    path = write(tmp_path, "t.csv", CSV + "0,1,1\n1e10,1,1\n")
+    path = write(tmp_path, "t.csv", CSV + "0,1,1\n1e9,1,1\n")
     with pytest.raises(InputError, match=r"workload\.trace\.time_scale"):
         workload(path, time_scale=1e300)
 
@@ -140,6 +141,13 @@ def test_time_scale_that_overflows_is_refused_by_its_own_name(tmp_path):
         pytest.param(CSV + "0,10.5,1\n", ["line 2", "prompt_tokens", "'10.5'", "whole number"], id="fraction"),
         pytest.param(CSV + f"0,{10**20},1\n", ["line 2", "prompt_tokens", str(10**20)], id="overflow"),
         pytest.param(CSV + '0,"1,000",1\n', ["line 2", "prompt_tokens", "'1,000'", "number"], id="thousands"),
+        pytest.param(CSV + f"0,{10**9 + 1},1\n", ["line 2", "prompt_tokens", "at most 10^9"], id="endless_prompt"),
+        pytest.param(CSV + "0,1,1\n1.7e12,1,1\n", ["line 3", "1.7e+12 s", "136 years", "unit"], id="milliseconds"),
+        pytest.param(CSV + "1e300,1,1\n", ["line 2", "1e+300 s", "136 years"], id="endless_stamp"),
+        pytest.param("note," + CSV + 'x,0,1,1\n"a\nb\nc",1,1,1\ny,2,x,1\n', ["line 6", "'x'"], id="line_breaks"),
+        pytest.param("note," + CSV + '"a\nb",0,1,1\ny,2,1,1,1\n', ["line 4", "5 cells"], id="long_row_below_them"),
+        pytest.param(CSV + '0,"1\n\t2\x1b[31m",1\n', ["line 2", r"'1\n\t2\x1b[31m'"], id="control_characters"),
+        pytest.param("arrival_s," + CSV + "0,0,1,1\n", ["line 1", "2 columns arrival_s", "keep one"], id="twice"),
         pytest.param(CSV + "0,1,1\n5,1,1\n3,1,1\n", ["line 4", "sort"], id="unsorted"),
         pytest.param(CSV + "0,1,1\n\n1,1,1\n", ["line 3", "arrival_s", "''"], id="blank_line_inside"),
         pytest.param(CSV + '0,1,"1\n2,1,1\n', ["CSV"], id="open_quote"),
@@ -168,6 +176,8 @@ def test_bad_priority_is_refused(tmp_path, value):
         pytest.param(AZURE + "now,1,1\n", ["line 2", "TIMESTAMP", "'now'"], id="now"),
         pytest.param(AZURE + "0.5,1,1\n", ["line 2", "TIMESTAMP", "'0.5'", "2023-11-16"], id="seconds"),
         pytest.param(AZURE + "2023-02-30 12:00:00,1,1\n", ["line 2", "TIMESTAMP", "'2023-02-30"], id="no_such_day"),
+        pytest.param(AZURE + "1678-01-01 00:00:00,1,1\n", ["line 2", "'1678-01-01", "2023-11-16"], id="long_ago"),
+        pytest.param(AZURE + f"{NOON},1,1\n2261-01-01 00:00:00,1,1\n", ["line 3", "'2261-01-01"], id="far_off"),
         pytest.param(AZURE + f"{NOON},1,1\n\n{NOON},1,1\n", ["line 3", "TIMESTAMP", "''"], id="blank_line_inside"),
         pytest.param(AZURE + f"{NOON}.5,1,1\n{NOON},1,1\n", ["line 3", "sort"], id="unsorted"),
         pytest.param(AZURE + f"{NOON},x,1\n", ["line 2", "ContextTokens", "'x'", "number"], id="text"),

@@ -17,9 +17,8 @@ from sim.errors import InputError
 from sim.specs.workload import TraceSpec
 from sim.streams import stream
 from sim.workload.traces import azure, bailian, burstgpt, json_table, mooncake, table
-from sim.workload.traces.json_lines import open_text
 from sim.workload.traces.reader import Reader, Trace
-from sim.workload.traces.reading import UNREADABLE, first_bad_line
+from sim.workload.traces.reading import UNREADABLE, first_bad_line, open_text
 
 READERS: dict[str, Reader] = {
     "azure": azure.READER,
@@ -33,6 +32,10 @@ LEAST_REQUESTS_TO_JUDGE = 20
 SLOWEST_PER_S, FASTEST_PER_S = 0.005, 1000.0
 """Requests per second beyond which a bare time stamp was surely written in another unit; published traces, of whole
 services, lie between 0.3 and 10."""
+SLOW_PER_S, FAST_PER_S = 0.05, 100.0
+"""Requests per second beyond which it perhaps was, which is worth a note."""
+LATEST_S = 2.0**32
+"""136 years, as far as a clock of microseconds reaches: whatever lies beyond is no time in seconds."""
 REQUESTS_A_TICK = 4
 
 
@@ -51,8 +54,16 @@ def read_trace(spec: TraceSpec, seed: int = 0) -> Trace:
         raise InputError(
             f"{path}, line {first_bad_line(backwards)}: arrives before the line above; sort the trace by time"
         )
-    _check_unit(path, spec.format, rows["arrival_s"])
-    notes = trace.notes if spec.jitter_s else trace.notes + _tick_notes(rows["arrival_s"])
+    late = rows["arrival_s"] > LATEST_S
+    if late.any():
+        line = first_bad_line(late)
+        raise InputError(
+            f"{path}, line {line}: arrives {rows['arrival_s'][line]:.6g} s after the start, must be at most "
+            f"{LATEST_S:.0f} s (136 years); correct the time stamp or its unit"
+        )
+    notes = trace.notes + _unit_notes(path, spec.format, rows["arrival_s"])
+    if not spec.jitter_s:
+        notes += _tick_notes(rows["arrival_s"])
     if spec.jitter_s:
         jitter_s = stream(seed, "trace_jitter").uniform(0, spec.jitter_s, size=len(rows))
         rows = rows.assign(arrival_s=rows["arrival_s"] + jitter_s).sort_values("arrival_s", kind="stable")
@@ -84,11 +95,12 @@ def _header(line: str) -> tuple[str, set[str]]:
     return "jsonl" if is_json else "csv", set(found)
 
 
-def _check_unit(path: Path, trace_format: str, arrival_s: pd.Series[float]) -> None:
-    """Refuse bare time stamps that give no credible rate; formats that name their unit are believed."""
+def _unit_notes(path: Path, trace_format: str, arrival_s: pd.Series[float]) -> tuple[str, ...]:
+    """Refuse bare time stamps that give no credible rate, remark on an odd one; formats that name their unit are
+    believed."""
     unit, span_s = READERS[trace_format].stamp_unit, float(arrival_s.iloc[-1])
     if unit is None or span_s == 0 or len(arrival_s) < LEAST_REQUESTS_TO_JUDGE:
-        return
+        return ()
     rate = (len(arrival_s) - 1) / span_s
     if not SLOWEST_PER_S <= rate <= FASTEST_PER_S:
         raise InputError(
@@ -96,6 +108,12 @@ def _check_unit(path: Path, trace_format: str, arrival_s: pd.Series[float]) -> N
             f"to {FASTEST_PER_S:g}: format {trace_format} reads its time stamps in {unit}; convert them to {unit}, or "
             "use format csv or jsonl, whose arrival_s is in seconds"
         )
+    if SLOW_PER_S <= rate <= FAST_PER_S:
+        return ()
+    return (
+        f"{path.name} has {rate:.3g} requests/s if its time stamps are in {unit}, as format {trace_format} has them; "
+        "is that their unit?",
+    )
 
 
 def _tick_notes(arrival_s: pd.Series[float]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ KEYS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 def read(path: Path) -> Trace:
     """The trace as it stands in the CSV."""
     cells = read_columns(path, required=KEYS)
-    written = cells["TIMESTAMP"].where(cells["TIMESTAMP"].str.match(r"\d{4}-\d\d-\d\d"))
+    written = cells["TIMESTAMP"].where(cells["TIMESTAMP"].str.match(r"(19[7-9]\d|20\d\d)-\d\d-\d\d"))
     stamps = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True)
     refuse_where(stamps.isna(), cells, "TIMESTAMP", path, "a date and time such as 2023-11-16 18:15:46.6805900")
     table = pd.DataFrame(

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO, cast
+from typing import Any
 
 import pandas as pd
 
 from sim.errors import InputError
-from sim.workload.traces.reading import OPTIONAL_KEYS, UNREADABLE, first_bad_line, refuse_where
+from sim.workload.traces.reading import OPTIONAL_KEYS, UNREADABLE, first_bad_line, open_text, refuse_where
 
 
 def read_objects(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     """The JSON lines at `path` (plain or .gz) as cells, one row per object, indexed by line.
 
-    Numbers and everything else are text as written in JSON, lists stay lists. A key of OPTIONAL_KEYS is a column if
-    any object has it; an absent priority is 0. Raises InputError naming the line for what is not an object or lacks a
-    key that it needs.
+    Tenants and lists stay what they are, numbers and everything else are text as written in JSON. A key of
+    OPTIONAL_KEYS is a column if any object has it; an absent priority is 0. Raises InputError naming the line for what
+    is not an object, has a key twice or lacks one that it needs.
     """
     lines, rows = [], []
     try:
@@ -32,7 +31,7 @@ def read_objects(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
                     f"found {', '.join(found)}, need {', '.join(required)}"
                 )
             lines.append(line)
-            rows.append({key: _cell(found[key]) for key in (*required, *OPTIONAL_KEYS) if key in found})
+            rows.append({key: _cell(key, found[key]) for key in (*required, *OPTIONAL_KEYS) if key in found})
     except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as JSON lines ({error}); give plain or gzipped JSON lines") from None
     optional = [key for key in OPTIONAL_KEYS if any(key in row for row in rows)]
@@ -63,14 +62,6 @@ def block_ids(
     return ids
 
 
-def open_text(path: Path, mode: Literal["r", "w"] = "r") -> TextIO:
-    """The file at `path` for reading or writing UTF-8, gzipped if its name ends in .gz."""
-    encoding = "utf-8-sig" if mode == "r" else "utf-8"
-    if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, f"{mode}t", encoding=encoding))
-    return cast(TextIO, path.open(mode, encoding=encoding))
-
-
 def _filled_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number, text) up to the last line that is not blank."""
     blank: list[tuple[int, str]] = []
@@ -86,7 +77,7 @@ def _filled_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _parse(path: Path, line: int, text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise InputError(f"{path}, line {line}: is not valid JSON ({reason}); write one object a line") from None
@@ -95,9 +86,18 @@ def _parse(path: Path, line: int, text: str) -> dict[str, Any]:
     return value
 
 
-def _cell(value: Any) -> Any:
-    """A list as it is, a number or anything else as JSON text: `true` and `"3"` do not pass for numbers."""
-    return value if isinstance(value, list) else json.dumps(value)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; a repeated key would silently lose one of the two values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)} is written twice")
+    return found
+
+
+def _cell(key: str, value: Any) -> Any:
+    """A tenant or a list as it is, a number or anything else as JSON text: `true` and `"3"` do not pass for numbers."""
+    return value if key == "tenant" or isinstance(value, list) else json.dumps(value)
 
 
 def _are_ids(value: Any) -> bool:

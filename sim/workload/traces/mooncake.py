@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from sim.errors import InputError
-from sim.workload.traces.json_lines import block_ids, open_text, read_objects
+from sim.workload.traces.json_lines import block_ids, read_objects
 from sim.workload.traces.reader import Reader, Trace
-from sim.workload.traces.reading import OPTIONAL_KEYS, optional_columns, seconds_from_first, token_counts
+from sim.workload.traces.reading import OPTIONAL_KEYS, open_text, optional_columns, seconds_from_first, token_counts
 
 KEYS = ("timestamp", "input_length", "output_length", "hash_ids")
 BLOCK_TOKENS = 512

@@ -5,42 +5,66 @@ Cells are text, and their index is the line in the file, for CSV and JSON lines 
 
 from __future__ import annotations
 
-import json
-import warnings
+import csv
+import gzip
 import zlib
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO, cast
 
 import numpy as np
 import pandas as pd
 
 from sim.errors import InputError
+from sim.specs.workload import TENANT_RULE, is_tenant
 
-FIRST_ROW_LINE = 2
 LARGEST_EXACT = 2**53
+MOST_TOKENS = 10**9
+"""As in the experiment file."""
 LONGEST_SHOWN = 60
 OPTIONAL_KEYS = ("priority", "max_new_tokens", "predicted_output_tokens", "tenant", "session_id")
 """Columns or keys, of our own name, that any trace but Azure's and BurstGPT's may have."""
 
 UNREADABLE = (OSError, UnicodeDecodeError, EOFError, zlib.error)
 
+csv.field_size_limit(2**31 - 1)  # a column may hold whole prompts; the default refuses cells of 128 KiB
+
+
+def open_text(path: Path, mode: Literal["r", "w"] = "r") -> TextIO:
+    """The file at `path` for reading or writing UTF-8, gzipped if its name ends in .gz."""
+    encoding = "utf-8-sig" if mode == "r" else "utf-8"
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, f"{mode}t", encoding=encoding))
+    return cast(TextIO, path.open(mode, encoding=encoding))
+
 
 def read_columns(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """The CSV at `path` (plain or .gz) as text cells; missing `required` columns are refused with what is there."""
+    """The CSV at `path` (plain or .gz) as text cells, a row's index the line on which it begins.
+
+    Kept are the `required` columns, which must be there, and those of OPTIONAL_KEYS that are. A short row ends in empty
+    cells. Raises InputError naming the line for what is no CSV, a column that is missing or there twice, a long row.
+    """
+    lines: list[int] = []
+    rows: list[tuple[str, ...]] = []
+    filled = 0
     try:
-        cells = _read_cells(path)
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: is empty; give a CSV with columns {', '.join(required)}") from None
-    except pd.errors.ParserWarning:
-        raise InputError(f"{path}, line 2: has more cells than the header has columns; correct the line") from None
-    except (*UNREADABLE, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({str(error).strip()}); give a plain or gzipped CSV") from None
-    missing = [column for column in required if column not in cells.columns]
-    if missing:
-        found, needed = ", ".join(cells.columns), ", ".join(required)
-        raise InputError(f"{path}, line 1: this CSV has no column {missing[0]}; found {found}, need {needed}")
-    cells.index = pd.RangeIndex(FIRST_ROW_LINE, FIRST_ROW_LINE + len(cells))
-    return cells.iloc[: _filled_rows(cells)]
+        with open_text(path) as file:
+            numbered = _numbered_rows(path, file)
+            header = next(numbered, (1, []))[1]
+            places = _places(path, header, required)
+            pick, width = itemgetter(*places.values()), len(header)
+            for line, row in numbered:
+                if len(row) > width:
+                    found = f"has {len(row)} cells, more cells than the header has columns ({width})"
+                    raise InputError(f"{path}, line {line}: {found}; correct the line")
+                lines.append(line)
+                rows.append(pick(row if len(row) == width else row + [""] * (width - len(row))))
+                filled = len(rows) if any(row) else filled
+    except UNREADABLE as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error}); give a plain or gzipped CSV") from None
+    index = pd.Index(lines[:filled], dtype="int64")
+    return pd.DataFrame(rows[:filled], index=index, columns=[*places], dtype=object)
 
 
 def optional_columns(cells: pd.DataFrame, path: Path) -> dict[str, pd.Series[Any]]:
@@ -52,15 +76,18 @@ def optional_columns(cells: pd.DataFrame, path: Path) -> dict[str, pd.Series[Any
         if column in cells:
             found[column] = token_counts(cells, column, path)
     if "tenant" in cells:
-        found["tenant"] = cells["tenant"].map(lambda cell: json.loads(cell) if cell.startswith('"') else cell)
+        refuse_where(~cells["tenant"].map(is_tenant).astype(bool), cells, "tenant", path, TENANT_RULE)
+        found["tenant"] = cells["tenant"].astype(str)
     if "session_id" in cells:
         found["session_id"] = counts(cells, "session_id", path)
     return found
 
 
 def token_counts(cells: pd.DataFrame, column: str, path: Path) -> pd.Series[int]:
-    """A column of whole numbers >= 1; anything else is refused with its line."""
-    return counts(cells, column, path, least=1)
+    """A column of whole numbers from 1 to 10^9; anything else is refused with its line."""
+    values = counts(cells, column, path, least=1)
+    refuse_where(values > MOST_TOKENS, cells, column, path, "at most 10^9")
+    return values
 
 
 def counts(cells: pd.DataFrame, column: str, path: Path, least: int = 0) -> pd.Series[int]:
@@ -110,21 +137,28 @@ def refuse_where(bad: pd.Series[bool], cells: pd.DataFrame, column: str, path: P
     raise InputError(f"{path}, line {line}: {column} is '{shown}', must be {needed}; correct or remove the row")
 
 
-def _read_cells(path: Path) -> pd.DataFrame:
-    """Every cell as text; a first row longer than the header, which pandas would cut, raises ParserWarning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            path,
-            compression="gzip" if path.suffix == ".gz" else None,
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            index_col=False,
-        )
+def _numbered_rows(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells): the line is the one on which the row begins, also where cells above hold line breaks."""
+    rows = csv.reader(file, strict=True)
+    line = 1
+    try:
+        for row in rows:
+            yield line, row
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}, line {line}: is not CSV ({error}); correct the line") from None
 
 
-def _filled_rows(cells: pd.DataFrame) -> int:
-    """Blank lines at the end of a file are not rows; blank lines inside it are malformed ones."""
-    filled = np.flatnonzero((cells != "").any(axis=1).to_numpy())
-    return int(filled[-1]) + 1 if len(filled) else 0
+def _places(path: Path, header: list[str], required: tuple[str, ...]) -> dict[str, int]:
+    """Where each column that is read stands in a row."""
+    if not header:
+        raise InputError(f"{path}: is empty, or its first line is; give a CSV with columns {', '.join(required)}")
+    missing = [column for column in required if column not in header]
+    if missing:
+        found, needed = ", ".join(header), ", ".join(required)
+        raise InputError(f"{path}, line 1: this CSV has no column {missing[0]}; found {found}, need {needed}")
+    wanted = [column for column in (*required, *OPTIONAL_KEYS) if column in header]
+    for column in wanted:
+        if header.count(column) > 1:
+            raise InputError(f"{path}, line 1: this CSV has {header.count(column)} columns {column}; keep one")
+    return {column: header.index(column) for column in wanted}
