@@ -10,11 +10,12 @@ from array import array
 
 import pandas as pd
 import pytest
-from small_runs import CONFIG, ONE_TOKEN_EACH, PREEMPTING, STATIC, experiment, run
+from small_runs import CONFIG, CONSTANT, ONE_TOKEN_EACH, PREEMPTING, STATIC, experiment, run
 
 import sim
 from sim.scheduling.core import SchedulerCore
 from sim.serving.columns import Columns
+from sim.serving.front_end import FrontEnd
 
 PUBLIC = [
     "Experiment", "InputError", "RunResult", "ServesimError", "experiment_from", "load_experiment", "run",
@@ -26,7 +27,9 @@ REQUEST_COLUMNS = [
 ]  # fmt: skip
 ITERATION_COLUMNS = [
     "start_s", "iterations", "first_step_s", "step_increment_s", "decode_requests", "decode_context_tokens",
-    "prefill_tokens", "running", "waiting", "kv_used_blocks", "preemptions",
+    "prefill_requests", "prefill_tokens", "prefill_pairs", "prefill_context_tokens", "padding_tokens",
+    "padding_requests", "running", "waiting", "idle_slots", "kv_used_blocks", "kv_grown_blocks", "kv_grown_block_s",
+    "kv_stored_tokens", "preemptions", "blocked_by",
 ]  # fmt: skip
 
 
@@ -94,7 +97,8 @@ def test_the_tables_have_these_columns(changes):
 
 def test_times_are_floats_and_counts_are_integers():
     result = run()
-    for table in (result.requests, result.iterations, result.gaps):
+    assert isinstance(result.iterations["blocked_by"].dtype, pd.CategoricalDtype)
+    for table in (result.requests, result.iterations.drop(columns="blocked_by"), result.gaps):
         kinds = {name: "f" if name.endswith("_s") or name == "tps_per_user" else "i" for name in table}
         assert {name: table[name].dtype.kind for name in table} == kinds
 
@@ -124,13 +128,20 @@ def test_another_seed_gives_other_tables():
 
 
 def test_watching_a_run_does_not_change_it():
-    records = []
+    """But that each iteration is taken by itself, which leaves rounding errors of the clock."""
+    records, unwatched = [], run(PREEMPTING)
     watched = sim.run(experiment(PREEMPTING), on_record=records.append)
-    assert len(records) == len(watched.iterations)
-    pd.testing.assert_frame_equal(watched.requests, run(PREEMPTING).requests, check_exact=True)
+    assert len(records) == len(watched.iterations) == unwatched.iterations["iterations"].sum()
+    pd.testing.assert_frame_equal(watched.requests, unwatched.requests, check_exact=False, rtol=0, atol=1e-9)
 
 
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+ANSWERS_OF_400_TOKENS = {
+    "workload.lengths": {
+        "prompt": {"distribution": "fixed", "value": 20}, "output": {"distribution": "fixed", "value": 400},
+    }
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("step", [0, 1, 50])
@@ -164,23 +175,46 @@ def test_a_step_cut_off_by_ctrl_c_does_not_make_the_engine_more_than_busy(monkey
 
 @pytest.mark.parametrize("column", ["running", "preemptions"])
 def test_ctrl_c_while_a_row_is_written_leaves_whole_tables(column, monkeypatch):
-    """Python may be interrupted between any two columns of a row."""
+    """Python may be interrupted between any two columns of a row; here they are written ten rows at a time."""
 
     class Interrupting(array):
-        def append(self, value):
+        def frombytes(self, rows):
             if len(self) == 50:
                 signal.raise_signal(signal.SIGINT)
-            super().append(value)
+            super().frombytes(rows)
 
     init = Columns.__init__
 
     def with_an_interrupting_column(self, kinds):
         init(self, kinds)
-        if column in self.arrays:
-            self.arrays[column] = Interrupting(kinds[column])
-            self._columns = tuple(self.arrays.values())
+        if column in self._columns:
+            self._columns[column] = Interrupting(kinds[column])
 
+    monkeypatch.setattr("sim.serving.columns.ROWS_IN_HAND", 10)
     monkeypatch.setattr(Columns, "__init__", with_an_interrupting_column)
     result = run()
     assert result.summary["sim"]["interrupted"]
-    assert len(result.iterations) in (50, 51)
+    assert len(result.iterations) == 60
+    assert result.summary["completed"] == len(result.requests) < 60
+
+
+def test_ctrl_c_in_a_long_run_of_iterations_counts_those_that_are_over(monkeypatch):
+    """Steps of 10 ms and a single seat. At 667 ms the third request arrives; the second has waited since 340 ms."""
+
+    def submit(front_end, request):
+        arrive(front_end, request)
+        if request.request_id == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    arrive = FrontEnd.submit
+    monkeypatch.setattr(FrontEnd, "submit", submit)
+    every_third_of_a_second = {"workload.arrivals": {"process": "deterministic", "rate": 3}}
+    result = run(CONSTANT, every_third_of_a_second, {"engine.max_num_seqs": 1}, ANSWERS_OF_400_TOKENS)
+    batch = result.summary["sim"]["batch"]
+    assert result.summary["sim"]["interrupted"]
+    assert result.iterations["iterations"].tolist() == [1, 33, 32]
+    assert result.summary["duration"] == pytest.approx(0.66)
+    assert batch["busy_fraction"] == pytest.approx(1)
+    assert batch["mean_waiting"] * 0.66 == pytest.approx(0.66 - 0.34)
+    assert result.gaps["tokens"].sum() == 65
+    assert result.summary["completed"] == 0

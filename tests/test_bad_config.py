@@ -354,11 +354,6 @@ CONTRADICTIONS = [
     ),
 ]
 
-NOT_MODELLED = [
-    ("prefix_caching", {"engine.enable_prefix_caching": True}, ["engine.enable_prefix_caching", "True", "false"]),
-    ("async", {"engine.async_scheduling": True}, ["engine.async_scheduling", "True", "false"]),
-]
-
 DOES_NOT_FIT = [
     (
         "tensor_parallel",
@@ -389,7 +384,6 @@ GROUPS = {
     "unknown_name": UNKNOWN_NAMES,
     "missing": MISSING,
     "contradiction": CONTRADICTIONS,
-    "not_modelled": NOT_MODELLED,
     "does_not_fit": DOES_NOT_FIT,
 }
 

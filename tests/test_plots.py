@@ -20,6 +20,9 @@ RUNS = {
     "vllm-v1": {"slo": {"p99_ttft": 0.1, "mean_itl": 0.02}},
     "preempting": PREEMPTING,
     "static": STATIC,
+    "static in chunks": STATIC | {"engine.enable_chunked_prefill": True, "engine.long_prefill_token_threshold": 32},
+    "asynchronous": {"engine.async_scheduling": True},
+    "few seats": {"engine.max_num_seqs": 3},
     "constant steps": CONSTANT,
     "one token each": ONE_TOKEN_EACH,
     "one request": {"workload.num_requests": 1},
@@ -174,8 +177,42 @@ def test_the_area_under_the_output_curve_is_the_output(result):
 
 
 def test_the_area_under_the_prompt_curve_is_what_was_computed_of_prompts(result):
-    computed = result.iterations["prefill_tokens"].sum()
-    assert area(timeline(result).axes[2], "prompt tokens computed") == pytest.approx(computed)
+    """All that was computed but for decodes: the gaps between tokens, unless a recomputation ended them."""
+    requests, gaps, kv = result.requests, result.gaps, result.summary["sim"]["kv_cache"]
+    computed = (requests["prompt_tokens"] + requests["output_tokens"] - 1).sum() + kv["recomputed_tokens"]
+    decoded = gaps["tokens"].sum() - requests["preemptions"].sum()
+    assert area(timeline(result).axes[2], "prompt tokens computed") == pytest.approx(computed - decoded)
+
+
+ONE_SEAT = {"engine.max_num_seqs": 1, "workload.arrivals": {"process": "deterministic", "rate": 3}}
+LONG_ANSWERS = {
+    "workload.lengths": {
+        "prompt": {"distribution": "fixed", "value": 20}, "output": {"distribution": "fixed", "value": 400},
+    }
+}  # fmt: skip
+
+
+def test_a_long_run_of_iterations_is_drawn_over_its_time():
+    """Answers of 4 s one after the other, at 100 tokens/s all along; of 20 to 419 tokens are 2 to 27 blocks held."""
+    result = run(CONSTANT, LONG_ANSWERS, ONE_SEAT, {"workload.num_requests": 2})
+    _, kv_axes, token_axes = timeline(result).axes
+    assert len(result.iterations) < 6
+    np.testing.assert_allclose(line(token_axes, "output tokens").get_ydata(), 100, rtol=0.16)
+    held = line(kv_axes, "blocks held").get_ydata()
+    assert (np.diff(held[:60]) > 0).all()
+    assert (np.diff(held[60:]) > 0).all()
+    assert 2 <= held[0] * 599 < 3
+    assert 26 < held[59] * 599 <= 27
+
+
+def test_who_queues_up_during_a_long_run_is_drawn_when_he_comes():
+    """Every third of a second, while the first answer takes 4 s; averages over slices of time."""
+    requests = (result := run(CONSTANT, LONG_ANSWERS, ONE_SEAT, {"workload.num_requests": 10})).requests
+    axes = timeline(result).axes[0]
+    edges = np.linspace(*axes.get_xlim(), len(line(axes, "waiting").get_ydata()) + 1)
+    waited_s = np.clip(edges[:, None], requests["queued_s"], requests["scheduled_s"]).sum(axis=1)
+    np.testing.assert_allclose(line(axes, "waiting").get_ydata(), np.diff(waited_s) / np.diff(edges), atol=1e-9)
+    assert line(axes, "waiting").get_ydata().max() == pytest.approx(9)
 
 
 def test_preemptions_are_marked_and_counted():

@@ -90,10 +90,10 @@ def test_a_limit_far_from_the_latencies_leaves_them_legible(limit_s, scale):
 
 
 def test_rounding_errors_of_the_clock_are_not_drawn_as_a_distribution():
-    """With constant steps every gap is 10 ms, but for the last digits of differences of times."""
-    axes = rendered(latency(run(CONSTANT))).axes[2]
-    gaps = axes.lines[0].get_xdata()
-    assert 0 < np.ptp(gaps) < 1e-9
+    """With constant steps every TPOT is 10 ms, but for the last digits of differences of times."""
+    axes = rendered(latency(run(CONSTANT))).axes[1]
+    times = axes.lines[0].get_xdata()
+    assert 0 < np.ptp(times) < 1e-9
     left, right = axes.get_xlim()
     assert right - left > 0.001
     written = [label.get_text() for label in tick_labels(axes)]

@@ -17,11 +17,7 @@ from sim.study.replay import Difference, compare_with
 GOLDEN = Path(__file__).parent / "data" / "golden"
 RECORDINGS = sorted([*GOLDEN.glob("vllm_v1/*.jsonl.gz"), *GOLDEN.glob("sarathi_repo/*.jsonl.gz")])
 NOT_MODELLED = {
-    "d10_prefix_shared": "enable_prefix_caching",
-    "d11_prefix_eviction": "enable_prefix_caching",
-    "d12_async": "async_scheduling",
     "d14_spec_ngram": "num_speculative_tokens",
-    "d16_multi_turn": "enable_prefix_caching",
     "s04_sarathi": "scheduler 'sarathi'",
     "s05_sarathi_kv": "scheduler 'sarathi'",
     "s06_simple_chunking": "scheduler 'simple_chunking'",

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from batches import batch_of
 from oracles import textbook
 
 from sim import formulas as f
 from sim.config import complete_engine, experiment_from
 from sim.cost import operations
-from sim.cost.batch import Batch
+from sim.cost.batch import Batch, total_s
 from sim.cost.operations import Work
 from sim.cost.roofline import Roof
 from sim.estimate import Case, estimate
@@ -32,7 +33,7 @@ from sim.specs.model import DTYPE_BYTES, ModelSpec
 from sim.stats.quantiles import repeated_quantiles
 
 H, S = 4096, 1024
-PROMPT = Batch(prefill_chunks=((S, 0),))
+PROMPT = batch_of((S, 0))
 
 
 def model(name: str, **changes: int) -> ModelSpec:
@@ -58,11 +59,12 @@ H20, RTX_4090 = ideal_roof("h20"), ideal_roof("rtx-4090")
 
 
 def seconds(roof: Roof, flops: float = 0.0, bytes_: float = 0.0) -> float:
-    return roof.time("all", Work(flops, bytes_)).seconds
+    return total_s((roof.time("all", Work(flops, bytes_)),))
 
 
 def bound(roof: Roof, flops: float, bytes_: float) -> str:
-    return roof.time("all", Work(flops, bytes_)).bound
+    (limit,) = (limit for limit, part_s in roof.time("all", Work(flops, bytes_)).seconds.items() if part_s)
+    return limit
 
 
 def qwen_layers(tokens: float, context: float) -> float:

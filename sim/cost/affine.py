@@ -16,11 +16,24 @@ class AffineModel:
     per_prefill_token_s: float
     per_decode_token_s: float
 
+    def step_s(self, batch: Batch) -> float:
+        """The formula."""
+        return (
+            self.per_step_s
+            + self.per_sequence_s * batch.sequences
+            + self.per_prefill_token_s * batch.prefill_tokens
+            + self.per_decode_token_s * batch.decode_requests
+        )
+
+    def increment_s(self, decode_requests: int) -> float:
+        """None: contexts do not count."""
+        return 0.0
+
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """The fixed part, and the parts that prefill and decode tokens and sequences add."""
         return (
-            GroupTime("per step", self.per_step_s, "given"),
-            GroupTime("per sequence", self.per_sequence_s * batch.sequences, "given"),
-            GroupTime("prefill tokens", self.per_prefill_token_s * batch.prefill_tokens, "given"),
-            GroupTime("decode tokens", self.per_decode_token_s * batch.decode_requests, "given"),
+            GroupTime("per step", {"given": self.per_step_s + 0 * batch.sequences}),
+            GroupTime("per sequence", {"given": self.per_sequence_s * batch.sequences}),
+            GroupTime("prefill tokens", {"given": self.per_prefill_token_s * batch.prefill_tokens}),
+            GroupTime("decode tokens", {"given": self.per_decode_token_s * batch.decode_requests}),
         )

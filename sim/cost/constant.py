@@ -9,10 +9,18 @@ from sim.cost.batch import Batch, GroupTime
 
 @dataclass(frozen=True, slots=True)
 class ConstantModel:
-    """`step_s` seconds, whatever runs."""
+    """`seconds`, whatever runs."""
 
-    step_s: float
+    seconds: float
+
+    def step_s(self, batch: Batch) -> float:
+        """The given time."""
+        return self.seconds
+
+    def increment_s(self, decode_requests: int) -> float:
+        """None."""
+        return 0.0
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """The one given time."""
-        return (GroupTime("iteration", self.step_s, "given"),)
+        return (GroupTime("iteration", {"given": self.seconds + 0 * batch.tokens}),)

@@ -45,11 +45,12 @@ def attention_prefill(model: ModelSpec, batch: Batch, tp: int) -> Work:
 
     Bytes: the keys and values of the whole context once a chunk, and queries and outputs of the new tokens.
     """
-    pairs = sum(new * cached + new * (new + 1) / 2 for new, cached in batch.prefill_chunks)
-    context = sum(new + cached for new, cached in batch.prefill_chunks)
     width = model.query_size / tp
     queries = 2 * batch.prefill_tokens * width * model.dtype_bytes * model.num_hidden_layers
-    return Work(4 * width * pairs * model.num_hidden_layers, context * kv_bytes_per_token(model, tp) + queries)
+    return Work(
+        4 * width * batch.prefill_pairs * model.num_hidden_layers,
+        batch.prefill_context_tokens * kv_bytes_per_token(model, tp) + queries,
+    )
 
 
 def attention_decode(model: ModelSpec, batch: Batch, tp: int) -> Work:
@@ -71,6 +72,5 @@ def kv_bytes_per_token(model: ModelSpec, tp: int) -> float:
 
 def _matrices(model: ModelSpec, rows: int, weights: float, activations: float, layers: int) -> Work:
     """`rows` vectors through matrices of `weights` elements a layer, `activations` elements a row in and out."""
-    if rows == 0:
-        return Work(0.0, 0.0)
-    return Work(2 * rows * weights * layers, (weights + rows * activations) * model.dtype_bytes * layers)
+    weights_read = weights * (rows > 0)
+    return Work(2 * rows * weights * layers, (weights_read + rows * activations) * model.dtype_bytes * layers)

@@ -15,6 +15,14 @@ from sim.cost.batch import Batch, GroupTime
 class PerRequestModel:
     """The batch's own `service_s`."""
 
-    def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
+    def step_s(self, batch: Batch) -> float:
         """The service time that falls into this iteration."""
-        return (GroupTime("service", batch.service_s, "given"),)
+        return batch.service_s
+
+    def increment_s(self, decode_requests: int) -> float:
+        """None: all iterations of a request take the same time."""
+        return 0.0
+
+    def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
+        """All of it is service."""
+        return (GroupTime("service", {"given": batch.service_s}),)

@@ -9,9 +9,10 @@ Patterson, "Roofline: an insightful visual performance model", CACM 2009; effici
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sim.cost import operations
-from sim.cost.batch import Batch, GroupTime
+from sim.cost.batch import Batch, Bound, GroupTime, total_s
 from sim.cost.operations import Work
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.model import ModelSpec
@@ -19,22 +20,24 @@ from sim.specs.model import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """What one kind of operation can reach: FLOP per second and bytes per second."""
+    """What kernels of one kind reach: FLOP and bytes per second."""
 
     flop_per_s: float
     bytes_per_s: float
 
     def time(self, group: str, work: Work) -> GroupTime:
-        """Seconds `group` takes for `work`, and which of the two resources sets them."""
-        compute_s = work.flops / self.flop_per_s
-        memory_s = work.bytes / self.bytes_per_s
-        if compute_s > memory_s:
-            return GroupTime(group, compute_s, "compute", work.flops, work.bytes)
-        return GroupTime(group, memory_s, "memory", work.flops, work.bytes)
+        """Seconds `group` takes for `work`, under the resource that sets them."""
+        compute_s, memory_s = work.flops / self.flop_per_s, work.bytes / self.bytes_per_s
+        by_compute = compute_s > memory_s
+        seconds: dict[Bound, Any] = {"compute": compute_s * by_compute, "memory": memory_s * (1 - by_compute)}
+        return GroupTime(group, seconds, work.flops, work.bytes)
 
 
 class RooflineModel:
-    """The cost of iterations of `model` on `tp` accelerators."""
+    """The cost of iterations of `model` on `tp` accelerators.
+
+    Most of an iteration depends on one number alone, its rows or its sequences; those parts are kept by number.
+    """
 
     def __init__(
         self,
@@ -52,23 +55,61 @@ class RooflineModel:
         self._link_bytes_per_s = accelerator.link_bytes_per_s / 2 * share.link
         self._link_latency_s = accelerator.link_latency_s
         self._host_per_step_s, self._host_per_sequence_s = host_per_step_s, host_per_sequence_s
+        self._rows_s: dict[int, float] = {}
+        self._sequences_s: dict[int, float] = {}
+        self._context_token_s: float = total_s((self._decode_attention(Batch(1, 1)),))
+        self._pair_s: float = total_s((self._prefill_attention(Batch(prefill_pairs=1)),))
+        self._prefill_context_token_s: float = total_s((self._prefill_attention(Batch(prefill_context_tokens=1)),))
+        self._prefill_token_s: float = total_s((self._prefill_attention(Batch(prefill_tokens=1)),))
+
+    def step_s(self, batch: Batch) -> float:
+        """Seconds of one iteration."""
+        decodes, context_tokens, prefills, prefill_tokens, pairs, prefill_context_tokens, _ = batch
+        rows, sequences = decodes + prefill_tokens, decodes + prefills
+        if rows not in self._rows_s:
+            self._rows_s[rows] = total_s(self._by_rows(batch))
+        if sequences not in self._sequences_s:
+            self._sequences_s[sequences] = total_s(self._by_sequences(batch))
+        seconds = self._rows_s[rows] + self._sequences_s[sequences] + self._context_token_s * context_tokens
+        if not prefills:
+            return seconds
+        memory_s = self._prefill_context_token_s * prefill_context_tokens + self._prefill_token_s * prefill_tokens
+        return seconds + max(self._pair_s * pairs, memory_s)
+
+    def increment_s(self, decode_requests: int) -> float:
+        """Every decode attends to one more token."""
+        return self._context_token_s * decode_requests
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """Time by operation group and the resource that sets it."""
+        attention = self._prefill_attention(batch), self._decode_attention(batch)
+        return *self._by_rows(batch), *attention, *self._by_sequences(batch)
+
+    def _by_rows(self, batch: Batch) -> tuple[GroupTime, ...]:
+        """What every token of the batch passes through."""
         model, tp = self._model, self._tp
         return (
             self._gemm.time("QKV and O", operations.attention_projections(model, batch, tp)),
             self._gemm.time("MLP", operations.mlp(model, batch, tp)),
-            self._attention.time("attention prefill", operations.attention_prefill(model, batch, tp)),
-            self._attention.time("attention decode", operations.attention_decode(model, batch, tp)),
-            self._gemm.time("LM head", operations.lm_head(model, batch, tp)),
-            GroupTime("all-reduce", self._all_reduce_s(batch), "link"),
-            GroupTime("host", self._host_per_step_s + self._host_per_sequence_s * batch.sequences, "host"),
+            GroupTime("all-reduce", {"link": self._all_reduce_s(batch)}),
         )
+
+    def _by_sequences(self, batch: Batch) -> tuple[GroupTime, ...]:
+        """What is done once a request."""
+        host_s = self._host_per_step_s + self._host_per_sequence_s * batch.sequences
+        head = operations.lm_head(self._model, batch, self._tp)
+        return self._gemm.time("LM head", head), GroupTime("host", {"host": host_s})
+
+    def _prefill_attention(self, batch: Batch) -> GroupTime:
+        return self._attention.time("attention prefill", operations.attention_prefill(self._model, batch, self._tp))
+
+    def _decode_attention(self, batch: Batch) -> GroupTime:
+        """Proportional to the context, for arithmetic and memory alike."""
+        return self._attention.time("attention decode", operations.attention_decode(self._model, batch, self._tp))
 
     def _all_reduce_s(self, batch: Batch) -> float:
         """Two all-reduces a layer: a start-up latency each, and the bytes over one direction of the link."""
         if self._tp == 1:
-            return 0.0
+            return 0.0 * batch.tokens
         latency_s = 2 * self._model.num_hidden_layers * self._link_latency_s
         return latency_s + operations.all_reduce_bytes(self._model, batch, self._tp) / self._link_bytes_per_s

@@ -13,6 +13,7 @@ from sim.metrics.engine_use import batch_use, kv_use, step_time_use
 from sim.metrics.groups import groups
 from sim.metrics.latency import PERCENTILES, latency_metrics
 from sim.metrics.ratio import ratio
+from sim.metrics.runs import durations_s, spent
 from sim.metrics.stability import stability
 from sim.metrics.throughput import max_output_tokens_per_s, peak_in_system, throughput
 from sim.metrics.utilisation import cost, utilisation
@@ -33,6 +34,8 @@ def summarise(
     metrics = latency_metrics(requests, gaps)
     duration_s = max(log.recorder.end_s - log.recorder.start_s, 0.0)
     attained = _good_requests(requests, experiment.slo)
+    runs = log.recorder.iterations.arrays()
+    spent_on, busy_s = spent(experiment, runs), float(durations_s(runs).sum())
     return {
         **_vllm_header(experiment, log, requests, duration_s),
         "request_goodput": None if attained is None else ratio(int(attained.sum()), duration_s),
@@ -52,8 +55,8 @@ def summarise(
             "closed_loop": closed_loop(workload, requests),
             "batch": batch_use(log, duration_s),
             "kv_cache": kv_use(experiment, log, requests, duration_s),
-            "step_time": step_time_use(log),
-            "utilisation": utilisation(experiment, log, duration_s),
+            "step_time": step_time_use(spent_on, busy_s),
+            "utilisation": utilisation(experiment, spent_on, busy_s, duration_s),
             "cost": cost(experiment, int(requests["output_tokens"].sum()), duration_s),
             "notes": [*experiment.notes, *workload.notes],
             "performance": _performance(log, len(requests)),
@@ -136,7 +139,7 @@ def _performance(log: RunLog, completed: int) -> dict[str, float | None]:
         "cpu_s": spent.cpu_s,
         "wall_s": spent.wall_s,
         "requests_per_cpu_s": ratio(completed, spent.cpu_s),
-        "engine_iterations": int(sum(log.recorder.iterations.arrays["iterations"])),
+        "engine_iterations": int(log.recorder.iterations.arrays()["iterations"].sum()),
         "simpy_events": spent.simpy_events,
         "peak_memory_bytes": spent.peak_memory_bytes,
     }

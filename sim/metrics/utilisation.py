@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from sim.metrics.ratio import ratio
-from sim.serving.simulation import RunLog
+from sim.metrics.runs import Spent
 from sim.specs.cost import RooflineCost
 from sim.specs.experiment import Experiment
 
 JOULES_PER_KWH = 3.6e6
 
 
-def utilisation(experiment: Experiment, log: RunLog, duration_s: float) -> dict[str, float | None]:
+def utilisation(experiment: Experiment, spent: Spent, busy_s: float, duration_s: float) -> dict[str, float | None]:
     """Arithmetic and memory traffic as executed, on each GPU, and their shares of the datasheet peaks.
 
     `mfu` and `mbu` (model FLOPs and model bandwidth utilisation) are over the whole run, `busy_mfu` and `busy_mbu` over
     the time in which iterations ran. The peak is dense, of the type the model computes in. Padding and recomputation
     count: the hardware does them too. All None unless the cost model is the roofline, which alone counts FLOPs.
     """
-    totals, accelerator = log.recorder.totals, experiment.accelerator
+    accelerator = experiment.accelerator
     if not isinstance(experiment.cost, RooflineCost):
         return dict.fromkeys(("flops_per_gpu", "memory_bytes_per_gpu", "mfu", "mbu", "busy_mfu", "busy_mbu"))
-    compute_s = totals.flops / accelerator.peak_flop_per_s[experiment.model.dtype]
-    memory_s = totals.memory_bytes / accelerator.memory_bytes_per_s
+    compute_s = spent.flops / accelerator.peak_flop_per_s[experiment.model.dtype]
+    memory_s = spent.memory_bytes / accelerator.memory_bytes_per_s
     return {
-        "flops_per_gpu": totals.flops,
-        "memory_bytes_per_gpu": totals.memory_bytes,
+        "flops_per_gpu": spent.flops,
+        "memory_bytes_per_gpu": spent.memory_bytes,
         "mfu": ratio(compute_s, duration_s),
         "mbu": ratio(memory_s, duration_s),
-        "busy_mfu": ratio(compute_s, totals.busy_s),
-        "busy_mbu": ratio(memory_s, totals.busy_s),
+        "busy_mfu": ratio(compute_s, busy_s),
+        "busy_mbu": ratio(memory_s, busy_s),
     }
 
 

@@ -1,25 +1,36 @@
 """The scheduler core: forms each iteration by the rules of an EngineSpec. It has no clock.
 
-This is the plain core: one object a request, one walk over the running list an iteration, no shortcuts. Its order of
-decisions is that of vLLM V1 (release 0.33.0, vllm/v1/core/sched/scheduler.py), of which Orca and static batching are
-other values of the same axes:
+Its order of decisions is that of vLLM V1 (release 0.33.0, vllm/v1/core/sched/scheduler.py), of which Orca and static
+batching are other values of the same axes:
 
     schedule()  running requests in order of admission, each as far as budget and blocks reach (preempting for blocks);
                 then, if nobody was preempted, waiting requests in their order while seats, budget and blocks last
-    apply()     every request that reached the end of what is known emits a token; finished ones leave
+    horizon()   for how many iterations that plan would come out the same
+    repeat()    it was executed so many times
+    apply()     finished requests leave
+
+Requests past their prompt are counted together (`DecodeGroup`), so an iteration in which everybody gets all he wants
+costs the same for one request as for a thousand. Only when budget or blocks run short does `walk.py` go through the
+running list one by one.
 """
 
 from __future__ import annotations
 
+from itertools import islice
+
 from sim.scheduling.allocation import ALLOCATIONS
-from sim.scheduling.block_pool import BlockPool
+from sim.scheduling.block_pool import BlockPool, CachingBlockPool
+from sim.scheduling.decode_group import DecodeGroup
 from sim.scheduling.formation import FORMATIONS
 from sim.scheduling.formation.cadence import PrefillCadence
 from sim.scheduling.gate import GATES
 from sim.scheduling.order import ORDERS
-from sim.scheduling.plan import Blocker, How, Outcome, Plan, Scheduled
+from sim.scheduling.plan import Blocker, Chunk, How, Plan
+from sim.scheduling.prefix_cache import Hit
 from sim.scheduling.release import RELEASES
 from sim.scheduling.state import RequestState
+from sim.scheduling.text import text_of
+from sim.scheduling.walk import walk_running
 from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
@@ -27,34 +38,38 @@ UNLIMITED = 2**62
 
 
 class SchedulerCore:
-    """`enqueue`, `schedule`, `apply`; `running` is in order of admission, `waiting` in order of service.
+    """`running` is in order of admission, `waiting` in order of service.
 
-    `stored_tokens` counts the tokens whose keys and values are in the pool, `dropped_tokens` those that preemptions
-    threw away, to be computed again.
+    `prefilling` are the running requests that do not decode yet. `stored_tokens` counts the tokens whose keys and
+    values are in the pool, `dropped_tokens` those that preemptions threw away, to be computed again.
     """
 
     def __init__(self, engine: EngineSpec) -> None:
         self.engine = engine
-        self.pool = BlockPool(engine.usable_blocks)
+        self._caches = engine.enable_prefix_caching
+        blocks = engine.usable_blocks
+        self.pool = CachingBlockPool(blocks, engine.block_size) if self._caches else BlockPool(blocks)
         self.waiting = ORDERS[engine.order]()
-        self.running: list[RequestState] = []
+        self.running: dict[RequestState, None] = {}
+        self.prefilling: list[RequestState] = []
+        self.decodes = DecodeGroup(engine.block_size if engine.kv_allocation == "paged" else 0)
+        self.done_members: list[RequestState] = []
         self.stored_tokens = 0
         self.dropped_tokens = 0
-        self._batch_members = 0
-        self._done_members: list[RequestState] = []
+        self.is_static = engine.formation != "continuous"
+        self.batch_members = 0
         self._blocks_held = ALLOCATIONS[engine.kv_allocation]
         self._blocks_required = GATES[engine.gate]
         self._may_join = FORMATIONS[engine.formation]
         self._leaving = RELEASES[engine.release]
         self._cadence = PrefillCadence(engine.prefill_schedule_interval)
+        self.budget = engine.max_num_batched_tokens or UNLIMITED
         self._seats = min(engine.max_num_active_seqs or engine.max_num_seqs, engine.max_num_seqs)
         self._watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0))
+        self._threshold = engine.long_prefill_token_threshold
+        self._shares_budget = self._threshold > 0 and engine.long_prefill_token_threshold_adaptive
         self._arrivals = 0
-
-    @property
-    def has_work(self) -> bool:
-        """Whether a call of `schedule` has anything to decide."""
-        return bool(self.running) or len(self.waiting) > 0
+        self._admissions = 0
 
     @property
     def full_batch(self) -> int:
@@ -63,150 +78,247 @@ class SchedulerCore:
             return min(self._seats, self.pool.total_blocks // self.engine.slot_blocks)
         return self._seats
 
-    @property
-    def idle_slots(self) -> int:
-        """Slots of a static batch whose member has finished, and which nobody may take before the batch ends."""
-        if self.engine.formation == "continuous" or not self.running:
-            return 0
-        return self._batch_members - self.active_members
-
-    @property
-    def active_members(self) -> int:
-        """Running requests whose answer is not complete."""
-        return len(self.running) - len(self._done_members)
-
-    def never_used_tokens(self, state: RequestState) -> int:
-        """Room of a reserved slot that this request will never fill; its last output is not stored."""
-        if self.engine.kv_allocation == "paged":
-            return 0
-        final_tokens = state.request.prompt_tokens + state.output_tokens - 1
-        return self.engine.slot_blocks * self.engine.block_size - final_tokens
-
     def enqueue(self, request: Request) -> RequestState:
         """A request joins the waiting queue; the model stops at its output length, its limit or `max_model_len`."""
-        output_tokens = min(request.output_tokens, self.engine.resolved_max_model_len - request.prompt_tokens)
+        prompt_tokens = request.prompt_tokens
+        output_tokens = min(request.output_tokens, self.engine.resolved_max_model_len - prompt_tokens)
         if request.max_new_tokens is not None:
             output_tokens = min(output_tokens, request.max_new_tokens)
-        state = RequestState(request, arrival_rank=self._arrivals, output_tokens=output_tokens)
+        state = RequestState(request, self._arrivals, output_tokens, prompt_tokens)
         self._arrivals += 1
+        if self._caches:
+            state.text = text_of(request, self.engine.block_size)
+            state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // self.engine.block_size
         self.waiting.push(state)
         return state
 
     def schedule(self) -> Plan:
         """Decide the next iteration and account for it as computed: blocks taken, tokens counted."""
-        plan = Plan(padding_rows=list(self._done_members))
-        threshold = self._prefill_threshold()
-        held = self._cadence.holds(self.running)
-        budget = self._schedule_running(plan, threshold, held)
+        plan = Plan()
+        threshold = self._prefill_threshold() if self._threshold else UNLIMITED
+        held = self._cadence.counts and self._cadence.holds(self.decodes.count)
+        if self.done_members:
+            plan.padding_requests = len(self.done_members)
+            plan.padding_context_tokens = sum(state.computed_tokens for state in self.done_members)
+        budget = self._run_everybody(plan, threshold, held)
+        if budget is None:
+            budget = walk_running(self, plan, threshold, held)
         if plan.preempted:
             plan.blocked_by = "preemption"
-        elif self._may_join(self.running):
-            plan.blocked_by = self._admit(plan, budget, threshold, held)
-            self._batch_members = len(self.running)
-        elif len(self.waiting):
-            plan.blocked_by = "batch not over"
-        for part in plan.scheduled:
-            part.state.computed_tokens += part.tokens
-            self.stored_tokens += part.tokens
-        self._cadence.note(plan, held, left_waiting=len(self.waiting) > 0)
+        elif self.waiting:
+            if self._may_join(self.running):
+                plan.blocked_by = self._admit(plan, budget, threshold, held)
+                self.batch_members = len(self.running)
+            else:
+                plan.blocked_by = "batch not over"
+        self.take_stock(plan)
+        if self._cadence.counts:
+            self._cadence.note(plan, held)
         return plan
 
-    def apply(self, plan: Plan) -> Outcome:
-        """The iteration has run: emit tokens, and let finished requests leave."""
-        emitted = [part.state for part in plan.scheduled if part.state.wanted_tokens == 0]
-        for state in emitted:
-            state.emitted_tokens += 1
-        just_done = [state for state in emitted if state.is_done]
-        if not just_done:
-            return Outcome(emitted, finished=[])
-        self._done_members += just_done
-        finished = self._leaving(just_done, self.running)
-        for state in finished:
-            self.running.remove(state)
-            self._done_members.remove(state)
-            self._drop_blocks(state)
-        return Outcome(emitted, finished)
+    def take_stock(self, plan: Plan) -> None:
+        """Note in the plan who and what is in the engine while it runs."""
+        plan.running, plan.waiting = len(self.running), len(self.waiting)
+        if self.is_static:
+            plan.idle_slots = self.batch_members - plan.running + plan.padding_requests
+        plan.used_blocks = self.pool.total_blocks - self.pool.free_blocks
+        plan.stored_tokens = self.stored_tokens - self.pool.saved_blocks * self.engine.block_size
+
+    def horizon(self, plan: Plan) -> int:
+        """How many times in a row `plan` would be decided, itself included, as long as nobody arrives.
+
+        A pure decode goes on until somebody finishes or blocks run out: the queue's head stays blocked as long.
+        """
+        if plan.chunks or plan.preempted or plan.paused or plan.finishing or self.prefilling:
+            return 1
+        if not plan.decode_requests or (self.waiting and self._cadence.counts):
+            return 1
+        ticks = self.decodes.ticks_to_finish()
+        free = self.pool.free_blocks
+        if ticks * self.decodes.count > free and self.decodes.grows:
+            for fitting, blocks in enumerate(self.decodes.blocks_by_tick(ticks)):
+                free -= blocks
+                if free < 0:
+                    return 1 + fitting
+        return 1 + ticks
+
+    def heeds(self, request: Request) -> bool:
+        """Whether a request that arrived now could change the next plan.
+
+        One that queues up behind somebody who cannot start does not, unless the head's chunk depends on how many wait.
+        """
+        return self._shares_budget or self.waiting.would_be_first(request)
+
+    def repeat(self, plan: Plan, iterations: int) -> None:
+        """`plan` was executed `iterations` times, which is at most its horizon."""
+        more = iterations - 1
+        plan.iterations = iterations
+        plan.growth_blocks = self.decodes.blocks_by_tick(more)
+        self.pool.allocate(sum(plan.growth_blocks))
+        self.stored_tokens += more * self.decodes.count
+        self._cadence.skip(more)
+        plan.finishing = self.decodes.tick(more)
+
+    def apply(self, plan: Plan) -> list[RequestState]:
+        """The iterations have run: finished requests leave, with their seats and blocks, and are returned."""
+        self.done_members += plan.finishing
+        anybody_left = self.decodes.count > 0 or len(self.prefilling) > 0
+        leaving = self._leaving(self.done_members, anybody_left)
+        self.done_members = [] if leaving else self.done_members
+        if len(leaving) > 1:
+            leaving.sort(key=_by_admission)
+        for state in leaving:
+            if state in self.running:
+                del self.running[state]
+                self._drop_blocks(state)
+            else:  # preempted while its last token was on the way
+                self.waiting.remove(state)
+        return leaving
 
     # ---- running requests -------------------------------------------------------------------------------------------
 
-    def _schedule_running(self, plan: Plan, threshold: int, held: bool) -> int:
-        """Give every running request its tokens in order of admission; returns the budget that is left."""
-        budget = self.engine.max_num_batched_tokens or UNLIMITED
-        index = 0
-        while index < len(self.running) and budget > 0:
-            state = self.running[index]
-            tokens = 0 if held and not state.is_decoding else self._next_tokens(state, threshold, budget)
-            needed = self._blocks_needed(state, tokens)
-            while needed > self.pool.free_blocks:
-                victim = self.waiting.victim(self.running)
-                index -= self.running.index(victim) < index
-                budget += self._preempt(victim, plan)
-                if victim is state:
-                    break
-            else:
+    def _run_everybody(self, plan: Plan, threshold: int, held: bool) -> int | None:
+        """Give all running requests the tokens they want, and return the budget that is left.
+
+        Changes nothing and returns None when blocks do not suffice, or when the budget does not and the running list's
+        order decides who goes short.
+        """
+        decodes, growth = self.decodes, self.decodes.blocks_in_next_tick()
+        budget, free = self.budget - decodes.count, self.pool.free_blocks - growth
+        grants = []
+        if self.prefilling and not held:
+            for state in self.prefilling:
+                wanted = min(state.wanted_tokens, threshold)
+                tokens = min(wanted, max(budget, 0))
+                if tokens < wanted and not self._prompts_come_last():
+                    return None
                 if tokens:
-                    plan.scheduled.append(self._grow(state, "running", tokens, needed))
+                    grants.append((state, tokens))
                     budget -= tokens
-                index += 1
+                    free -= self.new_blocks(state, tokens)
+        if budget < 0 or free < 0:
+            return None
+        if decodes.count:
+            self.decode_all(plan, growth)
+        for state, tokens in grants:
+            self.compute(plan, state, "running", tokens)
         return budget
 
-    def _next_tokens(self, state: RequestState, threshold: int, budget: int) -> int:
-        """Tokens a running request computes now: what it wants, cut by threshold, budget and the model length."""
-        if state.is_done:
+    def tokens_wanted(self, state: RequestState, threshold: int, budget: int, held: bool) -> int:
+        """Tokens that a running request would compute now: a decode one, a prompt what threshold and budget allow."""
+        if state.decoding:
+            return 1
+        if held or state.is_done:
             return 0
-        room = self.engine.resolved_max_model_len - state.computed_tokens - 1
-        return min(state.wanted_tokens, threshold, budget, room)
+        return min(state.wanted_tokens, threshold, budget)
 
-    def _preempt(self, victim: RequestState, plan: Plan) -> int:
-        """Recompute later: blocks go, outputs stay, and the request waits again.
+    def decode_all(self, plan: Plan, growth_blocks: int) -> None:
+        """Every member of the decode group that was not paused computes a token."""
+        decodes, paused = self.decodes, len(plan.paused)
+        plan.decode_requests = running = decodes.count - paused
+        plan.decode_context_tokens = decodes.context_tokens + decodes.count
+        if paused:
+            plan.decode_context_tokens -= sum(decodes.computed_tokens(state) + 1 for state in plan.paused)
+        self.pool.allocate(growth_blocks)
+        self.stored_tokens += running
+        plan.finishing = decodes.tick()
 
-        Returns the tokens this iteration had already given it, which go back to the budget.
-        """
-        returned = [part for part in plan.scheduled if part.state is victim]
-        for part in returned:
-            plan.scheduled.remove(part)
-        self.running.remove(victim)
-        self.dropped_tokens += victim.computed_tokens
-        self._drop_blocks(victim)
+    def compute(self, plan: Plan, state: RequestState, how: How, tokens: int) -> None:
+        """Add a chunk to the plan and count it as computed; what completes emits, and then decodes or is finished."""
+        start, new_blocks = state.computed_tokens, self.new_blocks(state, tokens)
+        self.pool.allocate(new_blocks)
+        self.stored_tokens += tokens
+        state.computed_tokens = start + tokens
+        if state.shared_blocks > state.stored_blocks:
+            self.pool.store(state, state.computed_tokens // self.engine.block_size)
+        completes = state.computed_tokens == state.known_tokens
+        plan.chunks.append(Chunk(state, how, start, tokens, new_blocks, completes))
+        if not completes:
+            if how != "running":
+                self.prefilling.append(state)
+            return
+        if how == "running":
+            self.prefilling.remove(state)
+        if state.emitted_tokens + 1 < state.output_tokens:
+            self.decodes.join(state)
+        else:
+            state.known_tokens += 1
+            plan.finishing.append(state)
+
+    def preempt(self, plan: Plan, victim: RequestState) -> None:
+        """Recompute later: blocks go, outputs stay, and the request waits again."""
+        in_flight = 0
+        if victim.decoding:
+            # its newest token is unknown while the iteration that gives it runs
+            in_flight = self.engine.async_scheduling and self.decodes.computed_tokens(victim) > victim.known_tokens
+            self.decodes.leave(victim)
+        elif not victim.is_done:
+            self.prefilling.remove(victim)
+        del self.running[victim]
+        if not victim.is_done:  # its last output is on the way: nothing of it will be computed again
+            self.dropped_tokens += victim.computed_tokens
+        self._drop_blocks(victim, in_flight)
         victim.computed_tokens = 0
         victim.preemptions += 1
         self.waiting.push_preempted(victim)
-        plan.preempted.append(victim)
-        return sum(part.tokens for part in returned)
+        plan.preempted = [*plan.preempted, victim]
+
+    def _prompts_come_last(self) -> bool:
+        """Whether all that decode stand before all that do not, so that decodes are served first."""
+        last = islice(reversed(self.running), len(self.prefilling))
+        return not any(state.decoding for state in last)
 
     # ---- waiting requests -------------------------------------------------------------------------------------------
 
     def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> Blocker | None:
         """Start waiting requests in their order; the first that cannot start ends the pass, and why is returned."""
-        while len(self.waiting):
-            state = self.waiting.head()
-            uncut = min(state.wanted_tokens, threshold)
+        waiting, running = self.waiting, self.running
+        while waiting:
+            state = waiting.head()
+            hit = self.pool.find(state)
+            wanted = state.known_tokens - hit.blocks * self.engine.block_size
+            uncut = min(wanted, threshold)
             tokens = min(uncut, budget)
             if tokens == 0 or (tokens < uncut and not self.engine.enable_chunked_prefill):
                 return "token budget"
-            if len(self.running) >= self._seats:
+            if len(running) >= self._seats:
                 return "seats"
-            if held and state.wanted_tokens > 1:
+            if held and wanted > 1:
                 return "prefill cadence"
-            if self._blocks_to_admit(state, tokens) > self.pool.free_blocks:
+            if self._blocks_to_admit(state, tokens, hit) > self.pool.free_blocks:
                 return "kv blocks"
-            self.waiting.pop()
-            self.running.append(state)
-            how: How = "resumed" if state.preemptions else "new"
-            plan.scheduled.append(self._grow(state, how, tokens, self._blocks_needed(state, tokens)))
+            waiting.pop()
+            if hit.blocks:
+                self._start_from(state, hit)
+            running[state] = None
+            state.admission_rank = self._admissions
+            self._admissions += 1
+            self.compute(plan, state, "resumed" if state.preemptions else "new", tokens)
             budget -= tokens
         return None
 
-    def _blocks_to_admit(self, state: RequestState, tokens: int) -> int:
-        """What the gate asks, and the watermark on top unless the engine is idle."""
+    def _blocks_to_admit(self, state: RequestState, tokens: int, hit: Hit) -> int:
+        """What the gate asks but for what was found held by others, and the watermark unless the engine is idle."""
         watermark_blocks = self._watermark_blocks if self.running else 0
-        return self._blocks_required(state.known_tokens, tokens, self.engine) + watermark_blocks
+        required = self._blocks_required(state.known_tokens, hit.blocks * self.engine.block_size + tokens, self.engine)
+        return required - hit.blocks + hit.idle_blocks + watermark_blocks
+
+    def _start_from(self, state: RequestState, hit: Hit) -> None:
+        """A waiting request begins with what was found of it in the prefix cache."""
+        self.pool.hold(state, hit)
+        tokens = hit.blocks * self.engine.block_size
+        state.computed_tokens = tokens
+        self.stored_tokens += tokens
+        if state.preemptions:
+            self.dropped_tokens -= tokens
+        else:
+            state.cached_tokens = tokens
 
     def _prefill_threshold(self) -> int:
         """Tokens one request may compute in an iteration; lifted for a request that is alone."""
-        threshold = self.engine.long_prefill_token_threshold
+        threshold = self._threshold
         present = len(self.running) + len(self.waiting)
-        if not threshold or present <= 1:
+        if present <= 1:
             return UNLIMITED
         if self.engine.long_prefill_token_threshold_adaptive and self.engine.max_num_batched_tokens:
             return max(threshold, self.engine.max_num_batched_tokens // present)
@@ -214,18 +326,21 @@ class SchedulerCore:
 
     # ---- blocks -----------------------------------------------------------------------------------------------------
 
-    def _blocks_needed(self, state: RequestState, tokens: int) -> int:
-        """Blocks to take before `tokens` more tokens can be stored."""
-        if tokens == 0:
-            return 0
-        return self._blocks_held(state.computed_tokens + tokens, self.engine) - state.held_blocks
+    def blocks_held(self, tokens: int) -> int:
+        """Blocks that a request holds for `tokens` stored tokens."""
+        return self._blocks_held(tokens, self.engine) if tokens else 0
 
-    def _grow(self, state: RequestState, how: How, tokens: int, new_blocks: int) -> Scheduled:
-        self.pool.allocate(new_blocks)
-        state.held_blocks += new_blocks
-        return Scheduled(state, how, state.computed_tokens, tokens, new_blocks)
+    def new_blocks(self, state: RequestState, tokens: int) -> int:
+        """Blocks to take before `tokens` more tokens of a request can be stored."""
+        stored = self.decodes.computed_tokens(state) if state.decoding else state.computed_tokens
+        return self.blocks_held(stored + tokens) - self.blocks_held(stored)
 
-    def _drop_blocks(self, state: RequestState) -> None:
-        self.pool.release(state.held_blocks)
+    def _drop_blocks(self, state: RequestState, in_flight: int = 0) -> None:
+        """Give back the blocks of a request outside the decode group; nobody knows yet the tokens `in_flight`."""
+        full_blocks = (state.computed_tokens - in_flight) // self.engine.block_size
+        self.pool.release(state, self.blocks_held(state.computed_tokens), full_blocks)
         self.stored_tokens -= state.computed_tokens
-        state.held_blocks = 0
+
+
+def _by_admission(state: RequestState) -> int:
+    return state.admission_rank

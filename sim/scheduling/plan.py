@@ -1,49 +1,71 @@
-"""What a scheduling decision says, and what comes of executing it."""
+"""What a scheduling decision says."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from sim.scheduling.state import RequestState
 
 How = Literal["running", "new", "resumed"]
 Blocker = Literal["kv blocks", "seats", "token budget", "preemption", "batch not over", "prefill cadence"]
 
+BLOCKERS: dict[Blocker | None, int] = {None: 0} | {why: code for code, why in enumerate(get_args(Blocker), start=1)}
+"""Blockers as numbers, for tables."""
+
 
 @dataclass(slots=True, eq=False)
-class Scheduled:
-    """One request's part of an iteration: `tokens` from position `start` on, with `new_blocks` taken for them."""
+class Chunk:
+    """Part of a prompt (or of what a preempted request recomputes): `tokens` from position `start` on.
+
+    `completes` says that nothing is left to compute before the next output, which this iteration therefore emits.
+    """
 
     state: RequestState
     how: How
     start: int
     tokens: int
     new_blocks: int
+    completes: bool
 
 
-@dataclass(slots=True, eq=False)
 class Plan:
-    """One iteration: who runs in which order, and who was preempted to make room.
+    """`iterations` like iterations, one unless all they do is decode.
 
-    `padding_rows` are finished members of a static batch whose slot still computes. `blocked_by` says why the head of
-    the waiting queue could not start; None when nobody was left waiting.
+    In the first one `decode_requests` requests compute a token each and attend to `decode_context_tokens` tokens in
+    all, their new ones included; then come the `chunks`. `finishing` emit their last token in the last iteration.
+    `paused` are decodes for which there was no budget. `growth_blocks` says how many blocks each iteration after the
+    first took. `padding_requests` are finished members of a static batch whose
+    slots still compute. `blocked_by` says why the head of the waiting queue could not start; None when nobody was left
+    waiting. `running`, `waiting`, `idle_slots`, `used_blocks` and `stored_tokens` are the core's once it has decided.
     """
 
-    scheduled: list[Scheduled] = field(default_factory=list)
-    preempted: list[RequestState] = field(default_factory=list)
-    padding_rows: list[RequestState] = field(default_factory=list)
+    iterations: int = 1
+    decode_requests: int = 0
+    decode_context_tokens: int = 0
+    preempted: Sequence[RequestState] = ()
+    paused: Sequence[RequestState] = ()
+    growth_blocks: Sequence[int] = ()
+    padding_requests: int = 0
+    padding_context_tokens: int = 0
     blocked_by: Blocker | None = None
+    running: int = 0
+    waiting: int = 0
+    idle_slots: int = 0
+    used_blocks: int = 0
+    stored_tokens: int = 0
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+        self.finishing: list[RequestState] = []
 
     @property
-    def total_tokens(self) -> int:
-        """Tokens computed, padding left out."""
-        return sum(part.tokens for part in self.scheduled)
+    def prefill_tokens(self) -> int:
+        """Tokens of all chunks."""
+        return sum(chunk.tokens for chunk in self.chunks)
 
-
-@dataclass(slots=True, eq=False)
-class Outcome:
-    """What executing a plan gave: who emitted a token (in plan order), and whose answer is complete and returned."""
-
-    emitted: list[RequestState]
-    finished: list[RequestState]
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing runs and nobody was preempted."""
+        return not (self.decode_requests or self.chunks or self.preempted)

@@ -6,20 +6,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sim.scheduling.core import SchedulerCore
-from sim.scheduling.plan import Outcome, Plan, Scheduled
+from sim.scheduling.plan import Chunk, Plan
 from sim.scheduling.state import RequestState
 
 Record = dict[str, Any]
 
 
 def decision_record(step: int, arrived: Sequence[int], plan: Plan, core: SchedulerCore) -> Record:
-    """What a call of `schedule` decided; take it before the outcome is applied."""
+    """What a call of `schedule` decided; take it before the plan is repeated or applied."""
+    scheduled = _parts(plan, core)
     return {
         "kind": "step",
         "step": step,
         "arrived": list(arrived),
-        "scheduled": [_part_record(part) for part in plan.scheduled],
-        "total_tokens": plan.total_tokens,
+        "scheduled": scheduled,
+        "total_tokens": sum(part["tokens"] for part in scheduled),
         "preempted": _ids(plan.preempted),
         "running": _ids(core.running),
         "waiting": _ids(core.waiting),
@@ -27,29 +28,57 @@ def decision_record(step: int, arrived: Sequence[int], plan: Plan, core: Schedul
     }
 
 
-def outcome_record(step: int, outcome: Outcome, core: SchedulerCore) -> Record:
-    """What applying the outcome changed: the rest of the step's line."""
+def outcome_record(decision: Record, finished: Iterable[RequestState], core: SchedulerCore) -> Record:
+    """What applying the decision changed: the rest of the step's line."""
     return {
-        "emitted": {state.request.request_id: 1 for state in outcome.emitted},
-        "finished": _ids(outcome.finished),
+        "emitted": {part["id"]: 1 for part in decision["scheduled"] if part["samples"]},
+        "finished": _ids(finished),
         "free_blocks_after_update": core.pool.free_blocks,
-        "output_of_step": step,
+        "output_of_step": decision["step"],
     }
 
 
-def _part_record(part: Scheduled) -> Record:
+def _parts(plan: Plan, core: SchedulerCore) -> list[Record]:
+    """Who runs, in order of admission."""
+    chunks = {chunk.state: chunk for chunk in plan.chunks}
+    ending = {state for state in plan.finishing if state not in chunks}
+    paused = set(plan.paused)
+    parts = []
+    for state in core.running:
+        if state in chunks:
+            parts.append(_chunk_record(chunks[state], core))
+        elif state in ending or (state.decoding and state not in paused):
+            parts.append(_decode_record(state, core))
+    return parts
+
+
+def _chunk_record(chunk: Chunk, core: SchedulerCore) -> Record:
     record = {
-        "id": part.state.request.request_id,
-        "how": part.how,
-        "start": part.start,
-        "tokens": part.tokens,
-        "new_blocks": part.new_blocks,
-        "held_blocks": part.state.held_blocks,
-        "samples": part.state.wanted_tokens == 0,
+        "id": chunk.state.request.request_id,
+        "how": chunk.how,
+        "start": chunk.start,
+        "tokens": chunk.tokens,
+        "new_blocks": chunk.new_blocks,
+        "held_blocks": core.blocks_held(chunk.start + chunk.tokens),
+        "samples": chunk.completes,
     }
-    if part.how != "running":
-        record["hit_tokens"] = 0
+    if chunk.how != "running":
+        record["hit_tokens"] = chunk.start
     return record
+
+
+def _decode_record(state: RequestState, core: SchedulerCore) -> Record:
+    computed_tokens = core.decodes.computed_tokens(state) if state.decoding else state.computed_tokens
+    held_blocks = core.blocks_held(computed_tokens)
+    return {
+        "id": state.request.request_id,
+        "how": "running",
+        "start": computed_tokens - 1,
+        "tokens": 1,
+        "new_blocks": held_blocks - core.blocks_held(computed_tokens - 1),
+        "held_blocks": held_blocks,
+        "samples": True,
+    }
 
 
 def _ids(states: Iterable[RequestState]) -> list[int]:

@@ -1,14 +1,13 @@
-"""The clock: SimPy's environment with four additions."""
+"""The clock: SimPy's environment with five additions."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from heapq import heappush
+from heapq import heappop, heappush
 from types import FrameType
 
 import simpy
-from simpy.core import EmptySchedule
 from simpy.events import NORMAL, Event, EventPriority
 
 AFTER_EVERYTHING = EventPriority(2)
@@ -16,7 +15,7 @@ AFTER_EVERYTHING = EventPriority(2)
 
 
 class Clock(simpy.Environment):
-    """Counts events, waits for a time or until an instant has settled, and stops between events on Ctrl-C."""
+    """Counts events, waits for a time or until an instant has settled, moves an event forward, stops on Ctrl-C."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,24 +27,26 @@ class Clock(simpy.Environment):
         super().schedule(event, priority, delay)
 
     def at(self, time_s: float) -> Event:
-        """An event at exactly `time_s`: SimPy's own now + (time_s - now) may round to another number."""
-        event = self._succeeded()
+        """An event at exactly `time_s`, which SimPy's now + (time_s - now) may not be; now if that has passed."""
+        event = Event(self)
+        event._ok, event._value = True, None
         self.scheduled_events += 1
-        heappush(self._queue, (time_s, NORMAL, next(self._eid), event))
+        heappush(self._queue, (time_s if time_s > self._now else self._now, NORMAL, next(self._eid), event))
         return event
+
+    def bring_forward(self, event: Event, time_s: float) -> None:
+        """Let an event from `at` happen at `time_s` or, if that has just passed, now, and not at its later time."""
+        self.scheduled_events += 1
+        heappush(self._queue, (max(time_s, self._now), NORMAL, next(self._eid), event))
 
     def settle(self) -> Event:
         """An event behind all others of this instant.
 
         An engine forms its next batch only then, so a request that arrives exactly at a step boundary is in it.
         """
-        event = self._succeeded()
-        self.schedule(event, AFTER_EVERYTHING)
-        return event
-
-    def _succeeded(self) -> Event:
         event = Event(self)
         event._ok, event._value = True, None
+        self.schedule(event, AFTER_EVERYTHING)
         return event
 
     def run_to_the_end(self) -> bool:
@@ -65,10 +66,13 @@ class Clock(simpy.Environment):
         if may_catch:
             signal.signal(signal.SIGINT, stop_soon)
         try:
-            while not interrupted:
-                self.step()
-        except EmptySchedule:
-            pass
+            while self._queue and not interrupted:
+                self._now, _, _, event = heappop(self._queue)
+                callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                for callback in callbacks or ():  # none are left of an event that was brought forward
+                    callback(event)
+                if not event._ok and not event.defused:
+                    raise event._value
         finally:
             if may_catch:
                 signal.signal(signal.SIGINT, previous)

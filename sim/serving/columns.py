@@ -2,55 +2,108 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from typing import Any
 
-REQUEST_COLUMNS = {
-    "request_id": "q",
-    "arrival_s": "d",
-    "queued_s": "d",
-    "scheduled_s": "d",
-    "first_token_s": "d",
-    "finish_s": "d",
-    "prompt_tokens": "q",
-    "cached_tokens": "q",
-    "output_tokens": "q",
-    "preemptions": "q",
-    "session_id": "q",
-}
-"""One row per finished request. `queued_s`: the engine read the request; `scheduled_s`: it was
-first in an iteration; `finish_s`: its answer was complete; `session_id` is -1 for a request of no session."""
+import numpy as np
+from numpy.typing import NDArray
 
 ITERATION_COLUMNS = {
     "start_s": "d",
-    "iterations": "q",
+    "iterations": "i",
     "first_step_s": "d",
     "step_increment_s": "d",
-    "decode_requests": "q",
+    "decode_requests": "i",
     "decode_context_tokens": "q",
-    "prefill_tokens": "q",
-    "running": "q",
-    "waiting": "q",
-    "kv_used_blocks": "q",
-    "preemptions": "q",
+    "prefill_requests": "i",
+    "prefill_tokens": "i",
+    "prefill_pairs": "q",
+    "prefill_context_tokens": "q",
+    "padding_tokens": "i",
+    "padding_requests": "i",
+    "running": "i",
+    "waiting": "i",
+    "idle_slots": "i",
+    "kv_used_blocks": "i",
+    "kv_grown_blocks": "i",
+    "kv_grown_block_s": "d",
+    "kv_stored_tokens": "q",
+    "preemptions": "i",
+    "blocked_by": "b",
 }
-"""One row per run of like iterations: the first takes `first_step_s`, each one after it `step_increment_s` longer."""
+"""One row per run of like iterations: the first takes `first_step_s`, each one after it `step_increment_s` longer.
 
-GAP_COLUMNS = {"gap_s": "d", "tokens": "q", "end_s": "d"}
-"""Time between successive tokens of a request: `tokens` gaps of `gap_s` each, which ended at `end_s`."""
+`decode_*` and `prefill_*` are the first iteration's batch as executed (`sim.cost.batch.Batch`), of whose tokens
+`padding_tokens` were asked for by nobody, among them one for each of the `padding_requests`, which are decodes.
+`kv_used_blocks` and `kv_stored_tokens` are those of the first iteration; `kv_grown_blocks` are added by the last, and
+held for `kv_grown_block_s` block-seconds in all."""
+
+GAP_COLUMNS = {"gap_s": "d", "end_s": "d", "run": "q"}
+"""Tokens that came later than an iteration after the one before: preempted requests and paused decodes.
+
+`run` is the row of the iteration that decoded it, -1 where it came of a recomputed prompt."""
+
+ROWS_IN_HAND = 4096
 
 
 class Columns:
-    """A growing table; `kinds` maps column names to array type codes."""
+    """A growing table; `kinds` maps column names to struct codes. Rows are packed, and unpacked by the thousand."""
 
     def __init__(self, kinds: dict[str, str]) -> None:
-        self.arrays: dict[str, array[Any]] = {name: array(kind) for name, kind in kinds.items()}
-        self._columns = tuple(self.arrays.values())
+        self._kinds = kinds
+        self._pack = struct.Struct("=" + "".join(kinds.values())).pack
+        self._dtype = np.dtype(list(kinds.items()))
+        self._in_hand = bytearray()
+        self._most_in_hand = ROWS_IN_HAND * self._dtype.itemsize
+        self._columns: dict[str, array[Any]] = {name: array(kind) for name, kind in kinds.items()}
 
     def append(self, *row: float) -> None:
         """Add a row, values in column order."""
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
+        self._in_hand += self._pack(*row)
+        if len(self._in_hand) >= self._most_in_hand:
+            self._unpack()
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return len(next(iter(self._columns.values()))) + len(self._in_hand) // self._dtype.itemsize
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The columns so far, without a copy; nothing may be appended while they are in use."""
+        self._unpack()
+        return {name: np.frombuffer(column, dtype=self._dtype[name]) for name, column in self._columns.items()}
+
+    def _unpack(self) -> None:
+        rows = np.frombuffer(bytes(self._in_hand), dtype=self._dtype)
+        for name, column in self._columns.items():
+            column.frombytes(np.ascontiguousarray(rows[name]).tobytes())
+        self._in_hand.clear()
+
+
+class RequestTimes:
+    """When what happened to each request, by request id; NaN is not yet. Seconds."""
+
+    NAMES = ("arrival_s", "queued_s", "scheduled_s", "first_token_s", "finish_s")
+    COUNTS = ("cached_tokens", "output_tokens", "preemptions", "session_id")
+
+    def __init__(self) -> None:
+        self.arrival_s, self.queued_s, self.scheduled_s, self.first_token_s, self.finish_s = (
+            array("d") for _ in self.NAMES
+        )
+        self.cached_tokens, self.output_tokens, self.preemptions, self.session_id = (array("i") for _ in self.COUNTS)
+
+    def make_room(self, request_id: int) -> None:
+        """Rows up to and including `request_id`."""
+        missing = request_id + 1 - len(self.arrival_s)
+        if missing > 0:
+            rows = max(missing, ROWS_IN_HAND)
+            for name in self.NAMES:
+                getattr(self, name).extend(array("d", [float("nan")]) * rows)
+            for name in self.COUNTS:
+                getattr(self, name).extend(array("i", [-1]) * rows)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The columns, with rows of requests that have not come."""
+        return {
+            name: np.frombuffer(getattr(self, name), dtype=getattr(self, name).typecode)
+            for name in (*self.NAMES, *self.COUNTS)
+        }

@@ -2,57 +2,90 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from sim.cost.batch import Batch, CostModel, GroupTime, step_time
-from sim.scheduling.plan import Plan, Scheduled
+from sim.cost.batch import Batch, CostModel, pairs
+from sim.scheduling.core import SchedulerCore
+from sim.scheduling.plan import Plan
 from sim.specs.engine import EngineSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One iteration as executed: its batch, its duration, and the time of each operation group."""
+class Execution(NamedTuple):
+    """Iterations as executed: the first one's batch and duration, and by how much each takes longer than the last.
+
+    `padding_tokens` of the batch were asked for by nobody.
+    """
 
     batch: Batch
-    duration_s: float
-    times: tuple[GroupTime, ...]
+    first_s: float
+    increment_s: float
+    padding_tokens: int = 0
+
+    def duration_s(self, iterations: int) -> float:
+        """Seconds of the first `iterations`: an arithmetic series."""
+        if iterations == 1:
+            return self.first_s
+        return iterations * self.first_s + iterations * (iterations - 1) // 2 * self.increment_s
+
+    def iterations_within(self, seconds: float) -> int:
+        """The least number of iterations, one at least, that take `seconds` or longer."""
+        first_s, half_s = self.first_s, self.increment_s / 2
+        if seconds <= first_s:
+            return 1
+        if half_s:
+            steep = first_s - half_s
+            estimate = ((steep * steep + 4 * half_s * seconds) ** 0.5 - steep) / (2 * half_s)
+        else:
+            estimate = seconds / first_s
+        iterations = max(int(estimate), 1)
+        while iterations > 1 and self.duration_s(iterations - 1) >= seconds:
+            iterations -= 1
+        while self.duration_s(iterations) < seconds:
+            iterations += 1
+        return iterations
+
+    def iterations_over(self, seconds: float) -> int:
+        """The number of iterations that `seconds` have seen the end of."""
+        iterations = self.iterations_within(seconds)
+        return iterations if self.duration_s(iterations) <= seconds else iterations - 1
+
+
+NOTHING = Execution(Batch(), 0.0, 0.0)
 
 
 class Executor:
     """Executes plans of one engine at the speed its cost model gives."""
 
-    def __init__(self, engine: EngineSpec, cost: CostModel) -> None:
-        self._pad_to_longest = engine.pad_to_longest
+    def __init__(self, engine: EngineSpec, cost: CostModel, brings_service: bool) -> None:
+        self._pads = engine.pad_to_longest
+        self._brings_service = brings_service
         self._cost = cost
 
-    def execute(self, plan: Plan) -> Execution:
+    def execute(self, plan: Plan, core: SchedulerCore) -> Execution:
         """The batch of `plan` and its time; a plan that only preempts is not executed and takes none."""
-        if not plan.scheduled:
-            return Execution(Batch(), 0.0, ())
-        batch = self._batch_of(plan)
-        times = self._cost.explain(batch)
-        return Execution(batch, step_time(times), times)
-
-    def _batch_of(self, plan: Plan) -> Batch:
-        """Decode rows as sums, prompt chunks one by one; finished members of a static batch still cost a row."""
-        decode_requests = len(plan.padding_rows)
-        context_tokens = sum(state.computed_tokens for state in plan.padding_rows)
-        chunks = []
-        service_s = 0.0
-        for part in plan.scheduled:
-            if part.tokens == 1 and part.start >= part.state.request.prompt_tokens:
-                decode_requests += 1
-                context_tokens += part.start + 1
-            else:
-                chunks.append((part.tokens, part.start))
-            if part.state.request.service_s is not None:
-                service_s += _service_share_s(part, part.state.request.service_s)
-        if self._pad_to_longest and chunks:
-            longest = max(new for new, _ in chunks)
-            chunks = [(longest, cached) for _, cached in chunks]
-        return Batch(decode_requests, context_tokens, tuple(chunks), service_s)
+        decodes, context_tokens = plan.decode_requests, plan.decode_context_tokens
+        if plan.padding_requests:
+            decodes, context_tokens = decodes + plan.padding_requests, context_tokens + plan.padding_context_tokens
+        service_s = _service_s(plan, core) if self._brings_service else 0.0
+        if not plan.chunks:
+            if not plan.decode_requests:
+                return NOTHING
+            batch = Batch(decodes, context_tokens, 0, 0, 0, 0, service_s)
+            increment_s = self._cost.increment_s(plan.decode_requests)
+            return Execution(batch, self._cost.step_s(batch), increment_s, plan.padding_requests)
+        asked_for = new_tokens = seen = there = 0
+        for chunk in plan.chunks:
+            new, cached = chunk.tokens, chunk.start
+            asked_for += new
+            if self._pads:
+                new = max(each.tokens for each in plan.chunks)
+            new_tokens, seen, there = new_tokens + new, seen + pairs(new, cached), there + new + cached
+        batch = Batch(decodes, context_tokens, len(plan.chunks), new_tokens, seen, there, service_s)
+        padding_tokens = plan.padding_requests + new_tokens - asked_for
+        return Execution(batch, self._cost.step_s(batch), 0.0, padding_tokens)
 
 
-def _service_share_s(part: Scheduled, service_s: float) -> float:
-    """A request's own service time, spread over the iterations that emit its tokens."""
-    return service_s / part.state.output_tokens if part.state.wanted_tokens == 0 else 0.0
+def _service_s(plan: Plan, core: SchedulerCore) -> float:
+    """A request's own service time is spread over the iterations that emit its tokens; there is a single seat."""
+    chunked = {chunk.state for chunk in plan.chunks if not chunk.completes}
+    return sum((state.request.service_s or 0.0) / state.output_tokens for state in core.running if state not in chunked)

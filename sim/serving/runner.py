@@ -1,4 +1,17 @@
-"""The runner owns time: it asks the core what runs and the executor how long, waits, and applies the outcome."""
+"""The runner owns time: it asks the core what runs and the executor how long, waits, and applies the outcome.
+
+A pure decode is repeated without asking again, for as long as the core says that it would decide the same: one event
+for the whole run of iterations. An arrival that could change the plan cuts the run at a step boundary.
+
+      arrival
+         v
+    |--------|--------|--------|--------|--------|     a run of five iterations, one event at its end
+    |--------|                                         cut: the event is brought forward to the next boundary
+    |--------|--------|                                asynchronous: that iteration's successor was decided already
+
+Under asynchronous scheduling an iteration is decided when the one before it begins, so without that one's outcome and
+without what arrives meanwhile. Here it is decided at its own beginning, but knowing no more: the same comes of it.
+"""
 
 from __future__ import annotations
 
@@ -9,57 +22,188 @@ from simpy.events import Event
 
 from sim.errors import ServesimError
 from sim.scheduling.core import SchedulerCore
+from sim.scheduling.plan import Plan
 from sim.serving.clock import Clock
-from sim.serving.executor import Executor
-from sim.serving.front_end import FrontEnd
+from sim.serving.executor import Execution, Executor
+from sim.serving.front_end import TIE_S, FrontEnd
 from sim.serving.recorder import Recorder
+from sim.specs.request import Request
 
 
 class Runner:
-    """One engine as one process. It reads its inbox only between iterations, as real engines do."""
+    """One engine as one process. It reads its inbox only between iterations, as real engines do.
+
+    `longest_run` limits the iterations that one event may cover.
+    """
 
     def __init__(
-        self, clock: Clock, core: SchedulerCore, executor: Executor, front_end: FrontEnd, recorder: Recorder
+        self,
+        clock: Clock,
+        core: SchedulerCore,
+        executor: Executor,
+        front_end: FrontEnd,
+        recorder: Recorder,
+        longest_run: int,
     ) -> None:
         self._clock = clock
         self._core = core
         self._executor = executor
         self._front_end = front_end
         self._recorder = recorder
+        self._longest_run = longest_run
+        self._asynchronous = core.engine.async_scheduling
+        self._now_s = 0.0
+        self._begun_s = self._last_start_s = 0.0
+        self._under_way: tuple[Plan, Execution] | None = None
+        self._iterations = 1
+        self._last_run: tuple[float, Execution] | None = None
+        self._somebody_left = False
+        self._end: Event | None = None
+        front_end.on_arrival = self._on_arrival
 
     def run(self) -> Generator[Event, None, None]:
-        """The process: iteration after iteration, for as long as requests come."""
+        """The process: plan after plan, for as long as requests come."""
         while True:
-            yield from self._wait_for_batch()
-            plan = self._core.schedule()
-            if not plan.scheduled and not plan.preempted:
-                raise ServesimError(
-                    f"engine: at {self._clock.now:.6f} s nothing can run although {len(self._core.waiting)} requests "
-                    "wait; raise engine.num_gpu_blocks or lower engine.watermark"
-                )
-            execution = self._executor.execute(plan)
-            self._recorder.on_step(self._clock.now, plan, execution, self._core)
-            yield self._clock.timeout(execution.duration_s)
-            outcome = self._core.apply(plan)
-            self._recorder.on_outcome(self._clock.now, outcome, self._core)
-            for state in outcome.finished:
-                self._front_end.on_finish(state.request)
+            if not self._core.running:
+                yield from self._until_a_batch_starts()
+            plan = self._decide(self._now_s)
+            if plan.is_empty:
+                raise self._stalled()
+            while not plan.is_empty:
+                yield self._begin(plan)
+                self._advance(plan)
+                if self._asynchronous:
+                    if self._last_start_s == self._now_s:  # it took no time: who was just answered may ask again
+                        yield self._clock.settle()
+                    plan, done = self._decide(self._last_start_s), plan
+                    self._close(done)
+                    if self._somebody_left:
+                        self._core.take_stock(plan)
+                else:
+                    self._close(plan)
+                    if self._front_end.has_listeners:
+                        yield self._clock.settle()
+                    if not self._core.running:
+                        break
+                    plan = self._decide(self._now_s)
 
-    def _wait_for_batch(self) -> Generator[Event, None, None]:
+    # ---- one plan ---------------------------------------------------------------------------------------------------
+
+    def _decide(self, known_until_s: float) -> Plan:
+        """What the core decides, knowing the requests that had arrived by then."""
+        self._read_inbox(known_until_s)
+        plan = self._core.schedule()
+        self._recorder.on_plan(plan, self._core)
+        return plan
+
+    def _begin(self, plan: Plan) -> Event:
+        """Start executing `plan`, as often as it will come out the same; the event is the end."""
+        execution = self._executor.execute(plan, self._core)
+        self._under_way = plan, execution
+        self._iterations = 1 if plan.chunks else self._repetitions(plan)
+        end_s = self._now_s + execution.duration_s(self._iterations)
+        self._end = self._clock.at(end_s)
+        return self._end
+
+    def _repetitions(self, plan: Plan) -> int:
+        """How often to repeat a plan; once if the next decision will know of more than this one did."""
+        if self._asynchronous:
+            if self._somebody_left and self._core.waiting:
+                return 1
+            if any(map(self._core.heeds, self._front_end.unread)):
+                return 1
+        return min(self._core.horizon(plan), self._longest_run)
+
+    def _advance(self, plan: Plan) -> None:
+        """The time of all iterations of the plan has passed."""
+        assert self._under_way is not None
+        _, execution = self._under_way
+        iterations, start_s = self._iterations, self._now_s
+        self._now_s = start_s + execution.duration_s(iterations)
+        self._begun_s, self._last_start_s, self._last_run = start_s, start_s, None
+        if iterations > 1:
+            self._core.repeat(plan, iterations)
+            self._last_start_s += execution.duration_s(iterations - 1)
+            self._last_run = start_s, execution
+
+    def _close(self, plan: Plan) -> None:
+        """The outcome of a plan: who is done leaves and has his answer."""
+        assert self._under_way is not None
+        _, execution = self._under_way
+        self._under_way = None
+        leaving = self._core.apply(plan) if plan.finishing else []
+        self._recorder.on_executed(self._begun_s, self._now_s, plan, execution, leaving, self._core)
+        self._somebody_left = bool(leaving)
+        for state in leaving:
+            self._front_end.on_finish(state.request)
+
+    def break_off(self) -> None:
+        """The simulation was stopped: of the run under way, the iterations that are over count."""
+        if self._under_way is not None and self._clock.now > self._now_s:
+            plan, execution = self._under_way
+            over = execution.iterations_over(self._clock.now - self._now_s)
+            if over:
+                self._iterations = min(self._iterations, over)
+                self._advance(plan)
+                self._close(plan)
+        self._read_inbox(self._now_s)
+        self._recorder.on_broken_off(self._now_s)
+
+    # ---- arrivals ---------------------------------------------------------------------------------------------------
+
+    def _on_arrival(self, request: Request) -> None:
+        """Cut the run of iterations under way if the newcomer could change what is decided."""
+        if self._iterations == 1 or self._under_way is None or not self._core.heeds(request):
+            return
+        _, execution = self._under_way
+        since_start_s = request.arrival_s - TIE_S - self._now_s
+        begun = execution.iterations_within(since_start_s) if since_start_s > 0 else 0
+        iterations = max(begun + self._asynchronous, 1)
+        if iterations < self._iterations:
+            self._iterations = iterations
+            assert self._end is not None
+            self._clock.bring_forward(self._end, self._now_s + execution.duration_s(iterations))
+
+    def _read_inbox(self, known_until_s: float) -> None:
+        """Hand over to the core what had arrived by then."""
+        for request in self._front_end.take(known_until_s):
+            self._core.enqueue(request)
+            self._recorder.on_queued(self._first_boundary_s(request, known_until_s), request)
+
+    def _first_boundary_s(self, request: Request, known_until_s: float) -> float:
+        """When the engine read a request: at the first boundary after it came, perhaps inside the run just over."""
+        if self._last_run is None:
+            return known_until_s
+        start_s, execution = self._last_run
+        if request.arrival_s <= start_s + TIE_S:
+            return start_s
+        iterations = execution.iterations_within(request.arrival_s - TIE_S - start_s)
+        return min(known_until_s, start_s + execution.duration_s(iterations))
+
+    # ---- idle -------------------------------------------------------------------------------------------------------
+
+    def _until_a_batch_starts(self) -> Generator[Event, None, None]:
         """Until there is something to run, and a forming static batch is full or has waited long enough."""
-        yield from self._read_inbox()
-        while not self._core.has_work:
-            yield self._front_end.news()
-            yield from self._read_inbox()
-        while self._is_filling() and self._clock.now < self._deadline_s():
+        yield from self._let_time_pass(None)
+        while not self._core.waiting:
+            yield from self._let_time_pass(self._front_end.news())
+        while self._is_filling() and self._now_s < self._deadline_s():
             news, deadline_s = self._front_end.news(), self._deadline_s()
-            yield news if math.isinf(deadline_s) else news | self._clock.at(deadline_s)
-            yield from self._read_inbox()
+            yield from self._let_time_pass(news if math.isinf(deadline_s) else news | self._clock.at(deadline_s))
+
+    def _let_time_pass(self, event: Event | None) -> Generator[Event, None, None]:
+        """Until `event` if given, and until its instant has settled; then the inbox is read."""
+        if event is not None:
+            yield event
+            self._last_run = None
+        yield self._clock.settle()
+        self._now_s = max(self._now_s, self._clock.now)
+        self._read_inbox(self._now_s)
 
     def _is_filling(self) -> bool:
         """Whether an idle static engine holds a batch back that could still grow."""
         engine, core = self._core.engine, self._core
-        if engine.formation_timeout_s == 0 or core.running or len(core.waiting) >= core.full_batch:
+        if engine.formation_timeout_s == 0 or len(core.waiting) >= core.full_batch:
             return False
         return not (self._front_end.is_closed and math.isinf(engine.formation_timeout_s))
 
@@ -68,9 +212,8 @@ class Runner:
         first_arrival_s = min(state.request.arrival_s for state in self._core.waiting)
         return first_arrival_s + self._core.engine.formation_timeout_s
 
-    def _read_inbox(self) -> Generator[Event, None, None]:
-        """Hand over to the core what arrived up to and including this instant."""
-        yield self._clock.settle()
-        for request in self._front_end.take_all():
-            self._core.enqueue(request)
-            self._recorder.on_queued(self._clock.now, request)
+    def _stalled(self) -> ServesimError:
+        return ServesimError(
+            f"engine: at {self._now_s:.6f} s nothing can run although {len(self._core.waiting)} requests wait; "
+            "raise engine.num_gpu_blocks or lower engine.watermark"
+        )

@@ -19,8 +19,11 @@ from sim.serving.executor import Executor
 from sim.serving.front_end import FrontEnd
 from sim.serving.recorder import Recorder
 from sim.serving.runner import Runner
+from sim.specs.cost import PerRequestCost
 from sim.specs.experiment import Experiment
 from sim.workload.workload import Workload
+
+LONGEST_RUN = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,11 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
     """
     clock, recorder = Clock(), Recorder(on_record)
     core = SchedulerCore(experiment.engine)
-    executor = Executor(experiment.engine, cost_model(experiment))
+    executor = Executor(experiment.engine, cost_model(experiment), isinstance(experiment.cost, PerRequestCost))
     front_end = FrontEnd(clock, recorder)
-    runner = Runner(clock, core, executor, front_end, recorder)
+    runner = Runner(clock, core, executor, front_end, recorder, longest_run=1 if on_record else LONGEST_RUN)
     if workload.users is None:
-        clock.process(front_end.feed(workload))
+        clock.process(front_end.feed(iter(workload)))
     else:
         _refuse_endless_forming(core, workload.users)
         users = ClosedLoopUsers(clock, front_end, workload)
@@ -64,7 +67,7 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     interrupted = clock.run_to_the_end()
     if interrupted:
-        recorder.close_interrupted()
+        runner.break_off()
     performance = Performance(
         cpu_s=time.process_time() - cpu_s,
         wall_s=time.perf_counter() - wall_s,

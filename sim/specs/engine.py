@@ -64,14 +64,14 @@ class EngineSpec(Spec):
 
     # KV reservation
     kv_allocation: Literal["paged", "reserved"]
-    enable_prefix_caching: Literal[False]
+    enable_prefix_caching: bool
 
     # executed shape and release of members
     pad_to_longest: bool
     release: Literal["on_finish", "batch_end"]
 
     # pipeline
-    async_scheduling: Literal[False]
+    async_scheduling: bool
 
     @model_validator(mode="after")
     def _axes_agree(self) -> EngineSpec:
@@ -89,6 +89,11 @@ class EngineSpec(Spec):
             raise ValueError("release batch_end needs formation drain_then_fill (preset static); use on_finish")
         if self.release == "batch_end" and self.kv_allocation == "paged":
             raise ValueError("release batch_end needs kv_allocation reserved, whose slots it holds; use on_finish")
+        if self.release == "batch_end" and self.async_scheduling:
+            raise ValueError(
+                "async_scheduling decides the next iteration ahead, which release batch_end (preset static) does not "
+                "allow: it keeps every slot until the last answer; set async_scheduling to false or use on_finish"
+            )
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 
@@ -15,7 +15,8 @@ class Request:
     limit, and `predicted_output_tokens`, where somebody predicts it.
 
     Lower `priority` values are served earlier. `session_id` is the user of a closed loop or the conversation of a
-    trace. `block_ids` name the prompt's blocks: equal ids stand for equal prompts up to and including that block.
+    trace. `shared_text` is what of the prompt other requests may have too: texts and how many of their first tokens,
+    one after the other; the rest of the prompt, and the answer, are the request's own text `("request", request_id)`.
     `service_s` is the request's whole service time under the `per_request` cost model.
     """
 
@@ -28,5 +29,5 @@ class Request:
     predicted_output_tokens: int | None = None
     tenant: str | None = None
     session_id: int | None = None
-    block_ids: Sequence[int] = ()
+    shared_text: Sequence[tuple[Hashable, int]] = ()
     service_s: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,7 @@ def read_recording(path: Path) -> Recording:
         return Recording(
             path=path,
             engine=_engine_of(header, path),
-            requests=[
-                Request(i, 0.0, _count(item, "prompt_len"), _count(item, "output_len"), item.get("priority", 0))
-                for i, item in enumerate(described)
-            ],
+            requests=_requests(described),
             names=[item["id"] for item in described],
             arrival_steps=[_count(item, "arrival_step", least=0) for item in described],
             steps=[step for step in steps if step["kind"] == "step" and _count(step, "step", least=0) >= 0],
@@ -63,6 +60,25 @@ def read_recording(path: Path) -> Recording:
         raise InputError(f"{path}: the recording has no {error}; see the schema in its index.json") from None
     except (TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{path}: config, requests or steps are malformed ({error}); see its index.json") from None
+
+
+def _requests(described: list[Record]) -> list[Request]:
+    """With the texts that prompts share: those of a group begin alike, a continuation with all of another's tokens."""
+    requests: list[Request] = []
+    numbers = {item["id"]: number for number, item in enumerate(described)}
+    for number, item in enumerate(described):
+        shared: tuple[tuple[Hashable, int], ...] = ()
+        if item.get("prefix_len"):
+            shared = ((("group", item["prefix_group"]), item["prefix_len"]),)
+        if "continues" in item:
+            before = requests[numbers[item["continues"]]]
+            own = before.prompt_tokens + before.output_tokens - sum(tokens for _, tokens in before.shared_text)
+            shared = (*before.shared_text, (("request", before.request_id), own))
+        prompt_tokens = _count(item, "prompt_len")
+        requests.append(
+            Request(number, 0.0, prompt_tokens, _count(item, "output_len"), item.get("priority", 0), shared_text=shared)
+        )
+    return requests
 
 
 def _count(item: Record, key: str, least: int = 1) -> int:
@@ -109,9 +125,6 @@ def _vllm_v1(config: Record, path: Path) -> tuple[str, Record]:
     for key in ("num_speculative_tokens", "num_lookahead_tokens"):
         if config.get(key):
             raise InputError(f"{path}: {key} {config[key]} is not modelled yet; replay recordings without speculation")
-    for key in ("enable_prefix_caching", "async_scheduling"):
-        if config.get(key):
-            raise InputError(f"{path}: {key} is not modelled yet; replay recordings without it")
     if config["num_gpu_blocks"] is None:
         raise InputError(f"{path}: config.num_gpu_blocks is null, must be a number; a recording has no GPU to ask")
     gate = "whole_prompt" if config[GATE_ALIAS] else "first_chunk"

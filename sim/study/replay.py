@@ -64,19 +64,22 @@ def replay(recording: Recording) -> Iterator[Record]:
     """
     core = SchedulerCore(recording.engine)
     order = sorted(range(len(recording.requests)), key=lambda i: recording.arrival_steps[i])
-    step = 0
-    while order or core.has_work:
-        if not core.has_work:
+    step, in_flight = 0, None
+    while order or core.running or core.waiting:
+        if not core.running and not core.waiting:
             step = max(step, recording.arrival_steps[order[0]])
         arrived = [i for i in order if recording.arrival_steps[i] <= step]
         order = order[len(arrived) :]
         for i in arrived:
             core.enqueue(recording.requests[i])
         plan = core.schedule()
-        if not plan.scheduled and not plan.preempted:
+        if plan.is_empty and in_flight is None:
             raise ServesimError(f"{recording.path}: our scheduler stalls at step {step}: nothing can run")
         record = decision_record(step, arrived, plan, core)
-        record |= outcome_record(step, core.apply(plan), core)
+        executed = in_flight if recording.engine.async_scheduling else (plan, record)
+        if executed is not None:
+            record = record | outcome_record(executed[1], core.apply(executed[0]), core)
+        in_flight = None if plan.is_empty else (plan, record)
         yield _in_their_words(record, recording)
         step += 1
 
@@ -84,9 +87,12 @@ def replay(recording: Recording) -> Iterator[Record]:
 def _in_their_words(record: Record, recording: Recording) -> Record:
     """Recorded names for ids; the sarathi-serve log names phases and lists prefills before decodes."""
     names = recording.names
+    record = dict(record, scheduled=[dict(part) for part in record["scheduled"]])
     for key in ("arrived", "preempted", "running", "waiting", "finished"):
-        record[key] = [names[i] for i in record[key]]
-    record["emitted"] = {names[i]: count for i, count in record["emitted"].items()}
+        if key in record:
+            record[key] = [names[i] for i in record[key]]
+    if "emitted" in record:
+        record["emitted"] = {names[i]: count for i, count in record["emitted"].items()}
     for part in record["scheduled"]:
         prompt_tokens = recording.requests[part["id"]].prompt_tokens
         part["phase"] = "prefill" if part["start"] < prompt_tokens else "decode"
@@ -101,7 +107,7 @@ def _totals(steps: list[Record], recording: Recording) -> Record:
     emitted: dict[str, list[int]] = defaultdict(list)
     preemptions: dict[str, int] = defaultdict(int)
     for record in steps:
-        for name in record["emitted"]:
+        for name in record.get("emitted", ()):
             emitted[name].append(record["step"])
         for name in record["preempted"]:
             preemptions[name] += 1
@@ -112,7 +118,7 @@ def _totals(steps: list[Record], recording: Recording) -> Record:
         "output_tokens": sum(map(len, emitted.values())),
         "peak_running": max(len(record["running"]) for record in steps),
         "min_free_blocks": min(record["free_blocks"] for record in steps),
-        "hit_tokens": 0,
+        "hit_tokens": sum(part.get("hit_tokens", 0) for record in steps for part in record["scheduled"]),
         "max_step_tokens": max(record["total_tokens"] for record in steps),
         "per_request": {
             name: {

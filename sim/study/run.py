@@ -45,5 +45,5 @@ def run(experiment: Experiment, on_record: Callable[[Record], None] | None = Non
     if log.interrupted:
         summary["sim"]["audit"] = None
     else:
-        summary["sim"]["audit"] = {"laws_checked": audit(log, workload, requests, iterations), "violations": 0}
+        summary["sim"]["audit"] = {"laws_checked": audit(experiment, log, workload, requests, gaps), "violations": 0}
     return RunResult(experiment, summary, requests, iterations, gaps)

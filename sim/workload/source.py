@@ -25,14 +25,21 @@ CLOCK_RESOLUTION_S = 1e-6
 
 def build_workload(experiment: Experiment) -> Workload:
     """The requests an experiment describes. Raises InputError for one that could never be served."""
-    table, notes = _from_trace(experiment) if experiment.workload.trace else _generated(experiment)
+    block_tokens = None
+    if experiment.workload.trace:
+        table, notes, block_tokens = _from_trace(experiment)
+    else:
+        table, notes = _generated(experiment)
     table = _predicted(table, experiment)
     if isinstance(experiment.cost, PerRequestCost):
         services = stream(experiment.seed, "services")
         table["service_s"] = draw_durations(experiment.cost.service_s, len(table), services)
     users, think_s = _users(experiment, len(table))
     _check_clock(experiment.workload, float(table["arrival_s"].iloc[-1] if think_s is None else think_s.sum() / users))
-    return Workload(table, users, think_s, notes=(*notes, *_limit_notes(table)))
+    notes = [*notes, *_limit_notes(table)]
+    return Workload(
+        table, users, think_s, tuple(notes), block_tokens if experiment.engine.enable_prefix_caching else None
+    )
 
 
 def _generated(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
@@ -85,20 +92,19 @@ def _check_clock(spec: WorkloadSpec, last_s: float) -> None:
     raise InputError(f"workload.{knob}; arrivals up to {last_s:.3g} s are too far out for a clock of microseconds")
 
 
-def _from_trace(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
+def _from_trace(experiment: Experiment) -> tuple[pd.DataFrame, list[str], int | None]:
+    """The requests, notes on them, and the tokens of a block where the trace names the blocks of prompts."""
     spec = experiment.workload
     assert spec.trace is not None
     trace = read_trace(spec.trace, experiment.seed)
     rows = _limited(_head(trace.table, spec.num_requests, spec.trace.path), spec.max_new_tokens)
     outputs, cut = _fit_trace_lengths(rows, experiment.engine, spec.trace.path)
     notes = [*trace.notes]
-    if trace.block_tokens is not None:
-        notes.append(
-            "the trace tells which prompts share a prefix; prefix caching is not modelled, so that is not used"
-        )
+    if trace.block_tokens is not None and not experiment.engine.enable_prefix_caching:
+        notes.append("the trace tells which prompts share a prefix; engine.enable_prefix_caching is off")
     if cut:
         notes.append(f"{cut} of {len(rows)} outputs were cut where prompt plus output reached max_model_len")
-    return rows.assign(output_tokens=outputs).reset_index(drop=True), notes
+    return rows.assign(output_tokens=outputs).reset_index(drop=True), notes, trace.block_tokens
 
 
 # ---- what is known of an answer before it is given ------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from itertools import count, repeat
 
@@ -19,13 +19,15 @@ class Workload:
 
     Columns are fields of `Request`: `prompt_tokens` and `output_tokens` always, `arrival_s` (seconds, ascending) unless
     the loop is closed, others where somebody gave them. A closed loop has `users`, and `think_s[j]`, seconds, is the
-    pause taken by whoever is j-th to start thinking.
+    pause taken by whoever is j-th to start thinking. Where a column `block_ids` names the blocks of `block_tokens`
+    tokens that each prompt consists of (the last one perhaps in part), prompts share what they begin with.
     """
 
     table: pd.DataFrame
     users: int | None = None
     think_s: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    block_tokens: int | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -35,6 +37,14 @@ class Workload:
         return map(Request, count(), *(self._values(field.name, field.default) for field in fields(Request)[1:]))
 
     def _values(self, name: str, default: object) -> Iterator[object]:
+        if name == "shared_text" and self.block_tokens is not None:
+            return map(self._shared_text, self.table["block_ids"], self.table["prompt_tokens"])
         if name in self.table:
             return iter(self.table[name].tolist())
         return repeat(float("nan") if default is MISSING else default, len(self))
+
+    def _shared_text(self, block_ids: Sequence[int], prompt_tokens: int) -> tuple[tuple[Hashable, int], ...]:
+        """All of a prompt, block by block."""
+        assert self.block_tokens is not None
+        last_tokens = prompt_tokens - (len(block_ids) - 1) * self.block_tokens
+        return (*((block, self.block_tokens) for block in block_ids[:-1]), (block_ids[-1], last_tokens))

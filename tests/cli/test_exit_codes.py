@@ -154,10 +154,9 @@ def test_truncated_recording_exits_2(folder):
     assert "cannot be read" in refused_recording(folder, path)
 
 
-def test_recording_with_prefix_caching_exits_2_as_not_modelled_yet(folder):
-    message = refused_recording(folder, RECORDINGS / "d10_prefix_shared.jsonl.gz")
-    all_in(message, ["enable_prefix_caching", "not modelled yet"])
-    assert "set it to false" not in message, "a recording is not there to be edited"
+def test_recording_with_speculation_exits_2_as_not_modelled_yet(folder):
+    message = refused_recording(folder, RECORDINGS / "d14_spec_ngram.jsonl.gz")
+    all_in(message, ["num_speculative_tokens", "not modelled yet"])
 
 
 def refusal(path):

@@ -11,7 +11,7 @@ from cli_helpers import REPOSITORY, Output, servesim, servesim_here
 GOLDEN = REPOSITORY / "tests" / "data" / "golden"
 PLAIN, PREEMPTING = (GOLDEN / "vllm_v1" / f"{name}.jsonl.gz" for name in ("d01_plain", "d05_preempt_fcfs"))
 STATIC = GOLDEN / "sarathi_repo" / "s01_static.jsonl.gz"
-NOT_MODELLED = GOLDEN / "vllm_v1" / "d12_async.jsonl.gz"
+NOT_MODELLED = GOLDEN / "vllm_v1" / "d14_spec_ngram.jsonl.gz"
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_json_is_all_of_standard_output(validate, altered):
 def test_what_is_not_modelled_is_exit_code_2(validate):
     done = validate(NOT_MODELLED)
     assert (done.code, done.out) == (2, "")
-    assert "async_scheduling" in done.err
+    assert "num_speculative_tokens" in done.err
     assert "not modelled yet" in done.err
 
 

@@ -1,67 +1,98 @@
 """What every cost model must keep to."""
 
+import numpy as np
 import pytest
+from batches import batch_of
+from hypothesis import given
+from hypothesis import strategies as st
+from small_runs import experiment
 
-from sim.config import experiment_from
 from sim.cost import cost_model
-from sim.cost.batch import Batch, step_time
+from sim.cost.batch import Batch, total_s
 
 BATCHES = [
-    Batch(decode_requests=1, decode_context_tokens=10),
-    Batch(prefill_chunks=((100, 0),)),
-    Batch(decode_requests=5, decode_context_tokens=500, prefill_chunks=((100, 50), (1, 0)), service_s=0.25),
+    batch_of(decodes=1, context_tokens=10),
+    batch_of((100, 0)),
+    batch_of((100, 50), (1, 0), decodes=5, context_tokens=500, service_s=0.25),
 ]
-COSTS = [
-    {"kind": "roofline"},
-    {"kind": "constant", "step_s": 0.02},
-    {
+COSTS = {
+    "roofline": {"kind": "roofline"},
+    "roofline on two GPUs": {"kind": "roofline"},
+    "constant": {"kind": "constant", "step_s": 0.02},
+    "affine": {
         "kind": "affine",
         "per_step_s": 0.01,
         "per_sequence_s": 1e-3,
         "per_prefill_token_s": 1e-5,
         "per_decode_token_s": 1e-4,
     },
-    {"kind": "per_request", "service_s": {"distribution": "fixed", "value": 0.1}},
-]
+    "per_request": {"kind": "per_request", "service_s": {"distribution": "fixed", "value": 0.1}},
+}
 
 
-def model_for(cost, **accelerator):
-    return cost_model(
-        experiment_from(
-            {
-                "model": "llama-3.1-8b",
-                "accelerator": "a100-80gb-sxm",
-                "engine": {"max_num_seqs": 1},
-                "cost": cost,
-                "workload": {
-                    "arrivals": {"process": "all_at_once"},
-                    "lengths": {
-                        "prompt": {"distribution": "fixed", "value": 8},
-                        "output": {"distribution": "fixed", "value": 2},
-                    },
-                    "num_requests": 1,
-                },
-            }
-        )
-    )
+def model_for(name):
+    gpus = 2 if name == "roofline on two GPUs" else 1
+    return cost_model(experiment({"cost": COSTS[name], "engine.max_num_seqs": 1, "engine.tensor_parallel_size": gpus}))
 
 
-@pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost["kind"])
-def test_groups_are_the_same_for_every_batch_and_never_negative(cost):
-    model = model_for(cost)
-    groups = [[time.group for time in model.explain(batch)] for batch in BATCHES]
+@pytest.fixture(params=COSTS)
+def model(request):
+    return model_for(request.param)
+
+
+@st.composite
+def batches(draw):
+    """Decodes, prompt chunks or both."""
+    decodes = draw(st.integers(0, 300))
+    chunks = draw(st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 3000)), min_size=not decodes, max_size=4))
+    context_tokens = decodes * draw(st.integers(1, 9000))
+    return batch_of(*chunks, decodes=decodes, context_tokens=context_tokens, service_s=draw(st.floats(0, 1)))
+
+
+def test_groups_are_the_same_for_every_batch_and_never_negative(model):
+    groups = [[(time.group, list(time.seconds)) for time in model.explain(batch)] for batch in BATCHES]
     assert groups[0] == groups[1] == groups[2]
-    assert all(time.seconds >= 0 for batch in BATCHES for time in model.explain(batch))
+    every = [part_s for batch in BATCHES for time in model.explain(batch) for part_s in time.seconds.values()]
+    assert min(every) >= 0
 
 
-@pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost["kind"])
-def test_the_same_batch_always_takes_the_same_time(cost):
-    model = model_for(cost)
+def test_the_same_batch_always_takes_the_same_time(model):
     assert [model.explain(batch) for batch in BATCHES] == [model.explain(batch) for batch in BATCHES]
+    assert [model.step_s(batch) for batch in BATCHES] == [model.step_s(batch) for batch in BATCHES]
+
+
+@pytest.mark.parametrize("name", COSTS)
+@given(some=st.lists(batches(), min_size=1, max_size=5))
+def test_an_iteration_takes_the_sum_of_its_groups(name, some):
+    """Also after others, whose parts may have been kept."""
+    model = model_for(name)
+    for batch in some:
+        assert model.step_s(batch) == pytest.approx(total_s(model.explain(batch)), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", COSTS)
+@given(decodes=st.integers(1, 500), context=st.integers(1, 9000))
+def test_the_increment_is_what_decodes_alone_take_longer_than_the_time_before(name, decodes, context):
+    model = model_for(name)
+    seconds = [model.step_s(batch_of(decodes=decodes, context_tokens=decodes * (context + i))) for i in (0, 1, 2)]
+    assert np.diff(seconds) == pytest.approx([model.increment_s(decodes)] * 2, rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", COSTS)
+@given(some=st.lists(batches(), min_size=1, max_size=5))
+def test_arrays_of_batches_are_explained_one_by_one(name, some):
+    model = model_for(name)
+    together = model.explain(Batch(*(np.array(column) for column in zip(*some, strict=True))))
+    for i, batch in enumerate(some):
+        for ours, alone in zip(together, model.explain(batch), strict=True):
+            assert ours.group == alone.group
+            assert {bound: part_s[i] for bound, part_s in ours.seconds.items()} == pytest.approx(alone.seconds)
+            work = [np.broadcast_to(part, len(some))[i] for part in (ours.flops, ours.memory_bytes)]
+            assert work == pytest.approx([alone.flops, alone.memory_bytes])
 
 
 def test_constant_affine_and_per_request_by_hand():
     batch = BATCHES[2]
-    assert step_time(model_for(COSTS[1]).explain(batch)) == 0.02
-    assert step_time(model_for(COSTS[2]).explain(batch)) == pytest.approx(0.01 + 7e-3 + 101e-5 + 5e-4)
-    assert step_time(model_for(COSTS[3]).explain(batch)) == 0.25
+    assert model_for("constant").step_s(batch) == 0.02
+    assert model_for("affine").step_s(batch) == pytest.approx(0.01 + 7e-3 + 101e-5 + 5e-4)
+    assert model_for("per_request").step_s(batch) == 0.25

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -10,8 +10,9 @@ from small_runs import CONSTANT, ONE_TOKEN_EACH, ORCA, PREEMPTING, STATIC, exper
 
 from sim.errors import AuditError
 from sim.metrics.audit import audit
-from sim.metrics.tables import iterations_table, requests_table
+from sim.metrics.tables import gaps_table, requests_table
 from sim.serving.simulation import RunLog, simulate
+from sim.specs.experiment import Experiment
 from sim.workload.source import build_workload
 from sim.workload.workload import Workload
 
@@ -19,18 +20,23 @@ from sim.workload.workload import Workload
 class Run(NamedTuple):
     """What the audit looks at."""
 
+    experiment: Experiment
     log: RunLog
     workload: Workload
     requests: pd.DataFrame
-    iterations: pd.DataFrame
+    gaps: pd.DataFrame
+
+
+def finished_run(*changes: dict[str, Any]) -> Run:
+    small = experiment({"workload.num_requests": 30}, *changes)
+    workload = build_workload(small)
+    log = simulate(small, workload)
+    return Run(small, log, workload, requests_table(log.recorder, workload), gaps_table(log.recorder))
 
 
 @pytest.fixture
 def finished() -> Run:
-    small = experiment(PREEMPTING, {"workload.num_requests": 30})
-    workload = build_workload(small)
-    log = simulate(small, workload)
-    return Run(log, workload, requests_table(log.recorder, workload), iterations_table(log.recorder))
+    return finished_run(PREEMPTING)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +47,12 @@ def finished() -> Run:
         PREEMPTING | {"engine.gate": "first_chunk", "engine.max_num_batched_tokens": 64},
         PREEMPTING | {"engine.order": "priority", "workload.priorities": {0: 1.0, 1: 2.0}},
         {"engine.watermark": 0.1, "engine.prefill_schedule_interval": 3, "engine.long_prefill_token_threshold": 32},
+        {"engine.async_scheduling": True},
+        PREEMPTING | {"engine.async_scheduling": True},
         ORCA,
         STATIC,
+        STATIC | {"engine.long_prefill_token_threshold": 32, "engine.enable_chunked_prefill": True},
+        STATIC | {"engine.async_scheduling": True, "engine.release": "on_finish"},
         STATIC | {"engine.formation_timeout_s": 0.5, "engine.kv_allocation": "paged", "engine.release": "on_finish"},
         STATIC | {"engine.release": "on_finish", "engine.formation_timeout_s": float("inf")},
         CONSTANT,
@@ -65,29 +75,36 @@ def shift(table: pd.DataFrame, column: str, by: float) -> None:
     table.loc[len(table) // 2, column] += by
 
 
+def shift_iteration(run: Run, column: str, by: float) -> None:
+    """Falsify one run of iterations in the middle of the record."""
+    values = run.log.recorder.iterations.arrays()[column]
+    values[len(values) // 2] += by
+
+
 def lose_a_request(run: Run) -> Run:
     return run._replace(requests=run.requests.iloc[:-1])
 
 
 FALSIFIED = {
-    "requests in the workload": lambda run: vars(run.log.recorder.totals).update(arrivals=29),
+    "requests in the workload": lambda run: setattr(run.log.recorder.totals, "arrivals", 29),
     "requests finished": lose_a_request,
-    "nobody is left": lambda run: run.log.core.running.append(None),
+    "nobody is left": lambda run: run.log.core.running.update({None: None}),
     "output tokens asked for": lambda run: shift(run.requests, "output_tokens", 1),
-    "tokens emitted": lambda run: vars(run.log.recorder.totals).update(emitted_tokens=1),
-    "gaps between tokens": lambda run: run.log.recorder.gaps.append(0.01, 1, 0.01),
+    "tokens emitted": lambda run: setattr(run.log.recorder.totals, "emitted_tokens", 1),
+    "gaps between tokens": lambda run: shift(run.gaps, "tokens", 1),
     "tokens computed": lambda run: vars(run.log.core).update(dropped_tokens=run.log.core.dropped_tokens + 1),
     "prompts - cached": lambda run: shift(run.requests, "cached_tokens", 1),
+    "tokens computed = prompts": lambda run: shift_iteration(run, "padding_tokens", 1),
     "blocks allocated": lambda run: vars(run.log.core.pool).update(allocated=run.log.core.pool.allocated + 1),
     "all blocks are free": lambda run: vars(run.log.core.pool).update(free_blocks=1),
     "no token is stored": lambda run: vars(run.log.core).update(stored_tokens=1),
     "nothing is served before it arrived": lambda run: shift(run.requests, "scheduled_s", -1e4),
     "first token, finish": lambda run: shift(run.requests, "first_token_s", 1e4),
-    "iterations do not overlap": lambda run: shift(run.iterations, "start_s", -1e-4),
-    "busy time = sum of step durations": lambda run: shift(run.iterations, "first_step_s", -1e-6),
+    "iterations do not overlap": lambda run: shift_iteration(run, "start_s", -1e-4),
     "busy time <= simulated time": lambda run: vars(run.log.recorder).update(end_s=0.01),
-    "time by operation group": lambda run: run.log.recorder.totals.group_s.update({("host", "host"): 99.0}),
-    "Little": lambda run: vars(run.log.recorder.totals).update(in_system_request_s=1.0),
+    "time by operation group": lambda run: shift_iteration(run, "first_step_s", -1e-6),
+    "operation group = busy time": lambda run: shift_iteration(run, "decode_context_tokens", 1000),
+    "Little": lambda run: setattr(run.log.recorder.totals, "in_system_request_s", 1.0),
     "sum of sojourns": lambda run: shift(run.requests, "e2e_s", 1e-3),
 }
 
@@ -104,40 +121,36 @@ def test_a_falsified_account_is_found(finished, law, falsify):
 
 
 def test_a_closed_loop_whose_users_do_not_add_up_is_found():
-    loop = {"workload.arrivals": {"process": "closed_loop", "users": 4}, "workload.num_requests": 30}
-    small = experiment(loop)
-    workload = build_workload(small)
-    log = simulate(small, workload)
-    finished = Run(log, workload, requests_table(log.recorder, workload), iterations_table(log.recorder))
-    assert audit(*finished) > 17
+    finished = finished_run({"workload.arrivals": {"process": "closed_loop", "users": 4}})
+    assert audit(*finished) > audit(*finished_run())
     finished.workload.think_s[3] += 1.0
     with pytest.raises(AuditError, match="self-audit: closed loop: users' time"):
         audit(*finished)
 
 
-@pytest.mark.parametrize(
-    ("table", "column"),
-    [
-        *[("requests", f"{time}_s") for time in ("arrival", "queued", "scheduled", "first_token", "finish", "e2e")],
-        ("iterations", "start_s"),
-        ("iterations", "first_step_s"),
-    ],
-)
-def test_a_time_that_is_missing_is_found(finished, table, column):
-    shift(getattr(finished, table), column, float("nan"))
+@pytest.mark.parametrize("time", ["arrival", "queued", "scheduled", "first_token", "finish", "e2e"])
+def test_a_time_of_a_request_that_is_missing_is_found(finished, time):
+    shift(finished.requests, f"{time}_s", float("nan"))
     with pytest.raises(AuditError):
         audit(*finished)
 
 
-@pytest.mark.parametrize("total", ["busy_s", "in_system_request_s"])
-def test_a_total_that_is_no_number_is_found(finished, total):
-    vars(finished.log.recorder.totals)[total] = float("nan")
+@pytest.mark.parametrize("time", ["start_s", "first_step_s", "step_increment_s"])
+def test_a_time_of_an_iteration_that_is_missing_is_found(finished, time):
+    shift_iteration(finished, time, float("nan"))
+    with pytest.raises(AuditError):
+        audit(*finished)
+
+
+def test_a_total_that_is_no_number_is_found(finished):
+    finished.log.recorder.totals.in_system_request_s = float("nan")
     with pytest.raises(AuditError):
         audit(*finished)
 
 
 def test_the_message_holds_both_accounts(finished):
     shift(finished.requests, "cached_tokens", 3)
-    computed = finished.log.recorder.totals.computed_tokens
+    computed = int(finished.requests[["prompt_tokens", "output_tokens"]].sum().sum()) - 30
+    computed += finished.log.core.dropped_tokens
     with pytest.raises(AuditError, match=f"{computed} is not {computed - 3}"):
         audit(*finished)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from small_runs import ONE_TOKEN_EACH, run
 
+from sim.scheduling.plan import BLOCKERS
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 KEYED_BY_DATA = {
     "sim.batch.queue_blocked_by", "sim.step_time.seconds_by_group", "sim.step_time.share_by_resource",
@@ -78,3 +80,13 @@ def test_every_documented_key_is_given(results, documented):
 def test_every_column_is_documented(results, documented):
     for result in results:
         assert set(result.requests) | set(result.iterations) <= documented
+
+
+def test_the_columns_of_an_iteration_are_documented_in_their_order(results):
+    section = DOCUMENT.read_text(encoding="utf-8").partition("\n## An iteration\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == list(results[0].iterations)
+
+
+def test_every_blocker_is_documented():
+    (row,) = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `blocked_by`")]
+    assert all(why in row for why in BLOCKERS if why)

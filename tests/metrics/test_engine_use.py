@@ -12,8 +12,11 @@ ENGINES = {"vllm-v1": {}, "preempting": PREEMPTING, "orca": ORCA, "static": STAT
 WITHOUT_PREEMPTION = {
     "vllm-v1": {"workload.arrivals": {"process": "all_at_once"}},
     "few seats": {"engine.max_num_seqs": 3},
+    "asynchronous": {"engine.async_scheduling": True},
+    "asynchronous, few seats": {"engine.async_scheduling": True, "engine.max_num_seqs": 3},
     "orca": ORCA | {"engine.max_num_seqs": 3},
     "static": STATIC,
+    "static in chunks": STATIC | {"engine.enable_chunked_prefill": True, "engine.long_prefill_token_threshold": 32},
     "static with a timeout": STATIC | {"engine.formation_timeout_s": 2.0},
     "static waiting for a full batch": STATIC | {"engine.formation_timeout_s": float("inf")},
 }

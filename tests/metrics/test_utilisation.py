@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from batches import batch_of
 from small_runs import CONSTANT, PREEMPTING, STATIC, experiment, run
 
 from sim.cost import operations
-from sim.cost.batch import Batch
 
 PROMPT, OUTPUT = 64, 5
 ALONE = {
@@ -45,8 +45,8 @@ def test_flops_of_one_request_by_the_textbook():
 @pytest.mark.parametrize("tp", [1, 2])
 def test_work_is_that_of_the_batches_on_each_gpu(tp):
     result, utilisation = used(ALONE, {"engine.tensor_parallel_size": tp})
-    batches = [Batch(prefill_chunks=((PROMPT, 0),))]
-    batches += [Batch(decode_requests=1, decode_context_tokens=PROMPT + i) for i in range(1, OUTPUT)]
+    batches = [batch_of((PROMPT, 0))]
+    batches += [batch_of(decodes=1, context_tokens=PROMPT + i) for i in range(1, OUTPUT)]
     work = [group(result.experiment.model, batch, tp) for batch in batches for group in GROUPS]
     assert utilisation["flops_per_gpu"] == pytest.approx(sum(part.flops for part in work), rel=1e-12)
     assert utilisation["memory_bytes_per_gpu"] == pytest.approx(sum(part.bytes for part in work), rel=1e-12)

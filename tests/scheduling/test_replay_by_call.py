@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core_helpers import make_engine
+from scenarios import make_engine
 
 from sim.specs.request import Request
 from sim.study.recordings import Recording

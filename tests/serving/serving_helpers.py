@@ -10,7 +10,7 @@ import pandas as pd
 
 import sim
 from sim.metrics.audit import audit
-from sim.metrics.tables import iterations_table, requests_table
+from sim.metrics.tables import gaps_table, iterations_table, requests_table
 from sim.serving.simulation import simulate
 from sim.workload.workload import Workload
 
@@ -46,7 +46,8 @@ def serve(
     """Requests and iterations of a run, audited; a single number of tokens is everybody's."""
     columns = {"arrival_s": np.array(arrivals, dtype=float), "prompt_tokens": prompts, "output_tokens": outputs}
     workload = Workload(pd.DataFrame(columns))
-    log = simulate(experiment(engine, cost), workload)
-    requests, iterations = requests_table(log.recorder, workload), iterations_table(log.recorder)
-    audit(log, workload, requests, iterations)
-    return requests, iterations
+    served = experiment(engine, cost)
+    log = simulate(served, workload)
+    requests = requests_table(log.recorder, workload)
+    audit(served, log, workload, requests, gaps_table(log.recorder))
+    return requests, iterations_table(log.recorder)

@@ -87,9 +87,10 @@ def test_priorities_in_json_lines_are_kept(tmp_path):
     assert workload(path, format="mooncake").table["priority"].tolist() == [3, 0]
 
 
-def test_prefixes_in_a_trace_are_noted_as_not_used(tmp_path):
+def test_prefixes_in_a_trace_are_noted_as_not_used_where_the_engine_does_not_cache(tmp_path):
     loaded = workload(write(tmp_path, "t.jsonl", lines(*MOONCAKE_ROWS)), format="mooncake")
-    assert "prefix caching is not modelled" in loaded.notes[0]
+    assert "engine.enable_prefix_caching is off" in loaded.notes[0]
+    assert [request.shared_text for request in loaded] == [(), (), ()]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 from sim.scheduling.formation import continuous, drain_then_fill
 from sim.scheduling.state import RequestState
 
-Formation = Callable[[Sequence[RequestState]], bool]
+Formation = Callable[[Collection[RequestState]], bool]
 
 FORMATIONS: dict[str, Formation] = {
     "continuous": continuous.may_join,

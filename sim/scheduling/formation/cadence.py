@@ -7,30 +7,32 @@ chunk and stops admission at the first request that needs more than one token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sim.scheduling.plan import Plan
-from sim.scheduling.state import RequestState
 
 
 class PrefillCadence:
-    """Remembers the last step that carried prompt tokens."""
+    """Remembers the last step that carried prompt tokens; `counts` is false where nothing is ever held."""
 
     def __init__(self, interval: int) -> None:
         self._interval = interval
+        self.counts = interval > 1
         self._steps_since_prefill = interval
         self._left_waiting = False
 
-    def holds(self, running: Sequence[RequestState]) -> bool:
-        """Whether this call must leave prompts alone."""
-        if self._interval == 1 or self._left_waiting or self._steps_since_prefill >= self._interval:
+    def holds(self, decoding: int) -> bool:
+        """Whether this call must leave prompts alone; `decoding` requests are past theirs."""
+        if self._left_waiting or self._steps_since_prefill >= self._interval:
             return False
-        return any(state.is_decoding and not state.is_done for state in running)
+        return decoding > 0
 
-    def note(self, plan: Plan, held: bool, left_waiting: bool) -> None:
-        """Take in what the call decided; `left_waiting` says whether requests wait after an admission pass."""
+    def note(self, plan: Plan, held: bool) -> None:
+        """Take in what the call decided."""
         if not held and not plan.preempted:
-            self._left_waiting = left_waiting
-        if plan.scheduled:
-            carried_prefill = any(part.start < part.state.request.prompt_tokens for part in plan.scheduled)
+            self._left_waiting = plan.waiting > 0
+        if plan.decode_requests or plan.chunks:
+            carried_prefill = any(chunk.start < chunk.state.request.prompt_tokens for chunk in plan.chunks)
             self._steps_since_prefill = 1 if carried_prefill else self._steps_since_prefill + 1
+
+    def skip(self, iterations: int) -> None:
+        """So many more iterations carried no prompt."""
+        self._steps_since_prefill += iterations

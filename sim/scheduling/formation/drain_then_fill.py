@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from sim.scheduling.state import RequestState
 
 
-def may_join(running: Sequence[RequestState]) -> bool:
+def may_join(running: Collection[RequestState]) -> bool:
     """Only into an empty engine."""
     return not running

@@ -5,13 +5,14 @@ A new order is one file with a class like these and one line here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 from sim.scheduling.order.fcfs import FcfsOrder
 from sim.scheduling.order.priority import PriorityOrder
 from sim.scheduling.order.shortest_predicted import ShortestPredictedOrder
 from sim.scheduling.state import RequestState
+from sim.specs.request import Request
 
 
 class Order(Protocol):
@@ -20,6 +21,10 @@ class Order(Protocol):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[RequestState]:
         """The waiting requests, next to be admitted first."""
+        ...
+
+    def would_be_first(self, request: Request) -> bool:
+        """Whether a request that arrived now would be the head."""
         ...
 
     def push(self, state: RequestState) -> None:
@@ -38,7 +43,11 @@ class Order(Protocol):
         """Remove and return the head."""
         ...
 
-    def victim(self, running: Sequence[RequestState]) -> RequestState:
+    def remove(self, state: RequestState) -> None:
+        """Somebody leaves without having been served."""
+        ...
+
+    def victim(self, running: dict[RequestState, None]) -> RequestState:
         """Who of `running` (in order of admission) gives way when blocks run out."""
         ...
 

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sim.scheduling.state import RequestState
+from sim.specs.request import Request
 
 Key = tuple[int, int]
 
 
 class KeyOrder(ABC):
-    """A heap by `key`, which must differ between requests and must not change while one waits."""
+    """A heap by rank and arrival; a rank does not change."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[Key, RequestState]] = []
 
     @staticmethod
     @abstractmethod
-    def key(state: RequestState) -> Key:
-        """Sorts the request to serve first to the front."""
+    def rank(request: Request) -> int:
+        """The lower, the earlier it is served."""
+
+    def key(self, state: RequestState) -> Key:
+        """Rank, then arrival."""
+        return self.rank(state.request), state.arrival_rank
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def __iter__(self) -> Iterator[RequestState]:
         return (state for _, state in sorted(self._heap, key=lambda item: item[0]))
+
+    def would_be_first(self, request: Request) -> bool:
+        """If it sorts before the head; of equals the earlier arrival is first."""
+        return not self._heap or self.rank(request) < self._heap[0][0][0]
 
     def push(self, state: RequestState) -> None:
         """Join at the place the key gives."""
@@ -44,6 +53,11 @@ class KeyOrder(ABC):
         """Remove and return the head."""
         return heapq.heappop(self._heap)[1]
 
-    def victim(self, running: Sequence[RequestState]) -> RequestState:
+    def remove(self, state: RequestState) -> None:
+        """Leave the heap."""
+        self._heap.remove((self.key(state), state))
+        heapq.heapify(self._heap)
+
+    def victim(self, running: dict[RequestState, None]) -> RequestState:
         """The last of the running by key."""
         return max(running, key=self.key)

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
 
 from sim.scheduling.state import RequestState
+from sim.specs.request import Request
 
 
-class FcfsOrder:
-    """A double-ended queue."""
+class FcfsOrder(deque[RequestState]):
+    """A double-ended queue, the head on the left."""
 
-    def __init__(self) -> None:
-        self._queue: deque[RequestState] = deque()
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def __iter__(self) -> Iterator[RequestState]:
-        return iter(self._queue)
+    def would_be_first(self, request: Request) -> bool:
+        """Only if nobody waits."""
+        return not self
 
     def push(self, state: RequestState) -> None:
         """Join at the tail."""
-        self._queue.append(state)
+        self.append(state)
 
     def push_preempted(self, state: RequestState) -> None:
         """Return to the head."""
-        self._queue.appendleft(state)
+        self.appendleft(state)
 
     def head(self) -> RequestState:
         """The longest waiting request."""
-        return self._queue[0]
+        return self[0]
 
-    def pop(self) -> RequestState:
+    def pop(self) -> RequestState:  # type: ignore[override]
         """Remove and return the head."""
-        return self._queue.popleft()
+        return self.popleft()
 
-    def victim(self, running: Sequence[RequestState]) -> RequestState:
+    def victim(self, running: dict[RequestState, None]) -> RequestState:
         """The last admitted."""
-        return running[-1]
+        return next(reversed(running))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sim.scheduling.order.by_key import Key, KeyOrder
-from sim.scheduling.state import RequestState
+from sim.scheduling.order.by_key import KeyOrder
+from sim.specs.request import Request
 
 
 class PriorityOrder(KeyOrder):
     """The most urgent first."""
 
     @staticmethod
-    def key(state: RequestState) -> Key:
-        """Priority, then arrival."""
-        return state.request.priority, state.arrival_rank
+    def rank(request: Request) -> int:
+        """Its priority."""
+        return request.priority

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from sim.scheduling.release import batch_end, on_finish
 from sim.scheduling.state import RequestState
 
-Release = Callable[[list[RequestState], Sequence[RequestState]], list[RequestState]]
-"""(those whose model stopped just now, all running) -> those who leave now"""
+Release = Callable[[list[RequestState], bool], list[RequestState]]
+"""(those who are done and still here, whether anybody else is) -> those who leave now, all or none"""
 
 RELEASES: dict[str, Release] = {"on_finish": on_finish.leaving, "batch_end": batch_end.leaving}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sim.scheduling.state import RequestState
 
 
-def leaving(just_done: list[RequestState], running: Sequence[RequestState]) -> list[RequestState]:
+def leaving(done: list[RequestState], others_go_on: bool) -> list[RequestState]:
     """Everybody, once everybody is done."""
-    return list(running) if all(state.is_done for state in running) else []
+    return [] if others_go_on else done

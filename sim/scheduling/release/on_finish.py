@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sim.scheduling.state import RequestState
 
 
-def leaving(just_done: list[RequestState], running: Sequence[RequestState]) -> list[RequestState]:
-    """Those who have just finished."""
-    return just_done
+def leaving(done: list[RequestState], others_go_on: bool) -> list[RequestState]:
+    """Whoever is done."""
+    return done

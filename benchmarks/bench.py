@@ -1,0 +1,180 @@
+"""How fast the simulator is: requests per CPU second of one core, cell by cell, beside what bare SimPy events cost.
+
+    python benchmarks/bench.py [--out FILE.json] [--only TEXT]
+
+Every cell runs in a process of its own. The load of a cell is a share of the saturation that a flood of the same
+requests measures first. What is timed is the whole of `sim.run`: workload, simulation, tables, metrics and audit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import simpy
+from rich.console import Console
+from rich.table import Table
+
+import sim
+
+FLOOR_EVENTS = 200_000
+WITHOUT_CACHE = {"enable_prefix_caching": False}
+ENGINES: dict[str, dict[str, Any]] = {
+    "vllm-v1": {"preset": "vllm-v1", **WITHOUT_CACHE},
+    "vllm-v1 caching": {"preset": "vllm-v1", "enable_prefix_caching": True},
+    "vllm-v1 priority": {"preset": "vllm-v1", "scheduling_policy": "priority", **WITHOUT_CACHE},
+    "orca": {"preset": "orca"},
+    "static": {"preset": "static"},
+}
+LENGTHS = {"64/16": 40_000, "512/128": 20_000, "512/1024": 10_000, "4096/64": 5_000, "1024/8192": 2_000}
+"""Prompt/output tokens, and how many requests a cell serves."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table. `load` is the share of saturation; 0 stands for a flood."""
+
+    engine: str
+    lengths: str
+    distribution: str
+    load: float
+
+    def __str__(self) -> str:
+        load = "flood" if not self.load else f"{self.load:.0%}"
+        return f"{self.engine}, {self.lengths} {self.distribution}, {load}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a cell costs; `times_the_floor` compares a request's CPU time with that of its SimPy events alone."""
+
+    requests_per_cpu_s: float
+    iterations_per_cpu_s: float
+    simpy_events_per_request: float
+    bytes_per_request: float
+    simpy_floor_s_per_event: float
+    times_the_floor: float
+    simulated_requests_per_s: float
+
+
+def cells() -> Iterator[Cell]:
+    """All lengths at three loads; geometric lengths and the other engines at 80 %."""
+    for lengths in LENGTHS:
+        yield from (Cell("vllm-v1", lengths, "fixed", load) for load in (0.2, 0.8, 0.0))
+        yield Cell("vllm-v1", lengths, "geometric", 0.8)
+    for engine in ENGINES:
+        if engine != "vllm-v1":
+            yield from (Cell(engine, lengths, "fixed", 0.8) for lengths in ("512/128", "512/1024"))
+
+
+def experiment(cell: Cell, count: int, rate: float | None) -> sim.Experiment:
+    """Llama-3.1-8B on an A100; at `rate` requests per second, or all at once."""
+    prompt, output = (_tokens(cell.distribution, int(tokens)) for tokens in cell.lengths.split("/"))
+    limits: dict[str, Any] = {"max_num_seqs": 256, "max_model_len": 16384}
+    if cell.engine.startswith("vllm"):
+        limits["max_num_batched_tokens"] = 2048
+    arrivals = {"process": "poisson", "rate": rate} if rate else {"process": "all_at_once"}
+    workload = {"arrivals": arrivals, "lengths": {"prompt": prompt, "output": output}, "num_requests": count}
+    if "priority" in cell.engine:
+        workload["priorities"] = {0: 1.0, 1: 3.0}
+    return sim.experiment_from(
+        {
+            "model": "llama-3.1-8b",
+            "accelerator": "a100-80gb-sxm",
+            "engine": ENGINES[cell.engine] | limits,
+            "workload": workload,
+            "seed": 1,
+        }
+    )
+
+
+def _tokens(distribution: str, mean: int) -> dict[str, Any]:
+    return {"distribution": distribution, ("value" if distribution == "fixed" else "mean"): mean}
+
+
+def measure(cell: Cell) -> Measured:
+    """Run a cell: find saturation, warm up, measure."""
+    count = LENGTHS[cell.lengths]
+    flood = sim.run(experiment(cell, count // 10, None)).summary["request_throughput"]
+    rate = cell.load * flood or None
+    sim.run(experiment(cell, count // 10, rate))
+    floor_s, before_bytes = simpy_floor_s(), _peak_bytes()
+    begin_s = time.process_time()
+    result = sim.run(experiment(cell, count, rate))
+    cpu_s = time.process_time() - begin_s
+    spent = result.summary["sim"]["performance"]
+    return Measured(
+        requests_per_cpu_s=count / cpu_s,
+        iterations_per_cpu_s=spent["engine_iterations"] / cpu_s,
+        simpy_events_per_request=spent["simpy_events"] / count,
+        bytes_per_request=(_peak_bytes() - before_bytes) / (count - count // 10),
+        simpy_floor_s_per_event=floor_s,
+        times_the_floor=cpu_s / (spent["simpy_events"] * floor_s),
+        simulated_requests_per_s=result.summary["request_throughput"],
+    )
+
+
+def simpy_floor_s() -> float:
+    """CPU seconds of one SimPy event: a process that only waits."""
+
+    def wait(environment: simpy.Environment) -> Generator[simpy.Event, None, None]:
+        for _ in range(FLOOR_EVENTS):
+            yield environment.timeout(1)
+
+    environment = simpy.Environment()
+    environment.process(wait(environment))
+    begin_s = time.process_time()
+    environment.run()
+    return (time.process_time() - begin_s) / FLOOR_EVENTS
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
+    parser.add_argument("--only", default="", help="only cells whose name holds this text")
+    options = parser.parse_args()
+    measured: dict[str, Measured] = {}
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for cell in cells():
+            if options.only in str(cell):
+                measured[str(cell)] = pool.apply(measure, (cell,))
+                print(f"{cell}: {measured[str(cell)].requests_per_cpu_s:,.0f} requests per CPU second", flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    report = {"machine": machine, "cells": {name: asdict(value) for name, value in measured.items()}}
+    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    Console().print(_table(measured))
+
+
+def _table(measured: dict[str, Measured]) -> Table:
+    table = Table("cell")
+    for name in ("requests/CPU s", "iterations/CPU s", "events/request", "bytes/request", "x SimPy floor"):
+        table.add_column(name, justify="right")
+    for name, value in measured.items():
+        table.add_row(
+            name,
+            f"{value.requests_per_cpu_s:,.0f}",
+            f"{value.iterations_per_cpu_s:,.0f}",
+            f"{value.simpy_events_per_request:.2f}",
+            f"{value.bytes_per_request:,.0f}",
+            f"{value.times_the_floor:.1f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()

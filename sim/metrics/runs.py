@@ -1,0 +1,119 @@
+"""Sums over runs of iterations: how long they took, what they were spent on, and each iteration by itself.
+
+`runs` is the table of `sim.serving.columns.ITERATION_COLUMNS`, as a mapping of names to arrays or a DataFrame.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.cost import cost_model
+from sim.cost.batch import Batch, Bound
+from sim.scheduling.plan import BLOCKERS
+from sim.specs.experiment import Experiment
+
+FloatArray = NDArray[np.float64]
+
+
+def durations_s(runs: Any) -> FloatArray:
+    """Seconds of each run: an arithmetic series."""
+    k, first_s, increment_s = _floats(runs, "iterations", "first_step_s", "step_increment_s")
+    seconds: FloatArray = k * first_s + k * (k - 1) / 2 * increment_s
+    return seconds
+
+
+def token_seconds(runs: Any) -> float:
+    """Stored tokens times seconds: those of the first iteration, and one more a decode with each one after."""
+    k, first_s, increment_s = _floats(runs, "iterations", "first_step_s", "step_increment_s")
+    later_s = first_s * (k * (k - 1) / 2) + increment_s * ((k - 1) * k * (2 * k - 1) / 6)
+    return float(np.dot(runs["kv_stored_tokens"], durations_s(runs)) + np.dot(asked_for_decodes(runs), later_s))
+
+
+class Iterations(NamedTuple):
+    """Every single iteration, in time order: its duration and its end."""
+
+    step_s: FloatArray
+    end_s: FloatArray
+
+
+def each_iteration(runs: Any) -> Iterations:
+    """Runs unrolled."""
+    count = np.asarray(runs["iterations"], np.int64)
+    run = np.repeat(np.arange(len(count)), count)
+    before = np.arange(len(run)) - (np.cumsum(count) - count)[run]
+    columns = _floats(runs, "start_s", "first_step_s", "step_increment_s")
+    start_s, first_s, increment_s = (column[run] for column in columns)
+    end_s = start_s + (before + 1) * first_s + before * (before + 1) / 2 * increment_s
+    return Iterations(first_s + before * increment_s, end_s)
+
+
+def asked_for_decodes(runs: Any) -> NDArray[np.int64]:
+    """Decodes of each iteration of a run, without the finished members of a static batch."""
+    decodes, padding = _counts(runs, "decode_requests", "padding_requests")
+    return decodes - padding
+
+
+def asked_for_prompt_tokens(runs: Any) -> NDArray[np.int64]:
+    """New tokens of the prompts in each iteration, without what pads them to the longest."""
+    tokens, padding, of_decodes = _counts(runs, "prefill_tokens", "padding_tokens", "padding_requests")
+    return tokens - (padding - of_decodes)
+
+
+def executed_tokens(runs: Any) -> NDArray[np.int64]:
+    """Tokens of each iteration, padding included."""
+    decodes, prompts = _counts(runs, "decode_requests", "prefill_tokens")
+    return decodes + prompts
+
+
+class Spent(NamedTuple):
+    """Busy seconds by operation group and resource; FLOPs and bytes of memory traffic on one GPU."""
+
+    seconds: dict[str, dict[Bound, float]]
+    flops: float
+    memory_bytes: float
+
+
+def spent(experiment: Experiment, runs: Any) -> Spent:
+    """What the iterations were spent on, by the cost model's own account of the batches.
+
+    Within a run all of it grows linearly, so that its middle iteration stands for all. A plan that only preempts was
+    not executed.
+    """
+    seconds: dict[str, dict[Bound, float]] = defaultdict(dict)
+    flops = memory_bytes = 0.0
+    count = np.asarray(runs["iterations"], float) * (executed_tokens(runs) > 0)
+    for time in cost_model(experiment).explain(_middle_batch(runs)):
+        for bound, each in time.seconds.items():
+            total_s = float(np.dot(each, count))
+            if total_s > 0:
+                seconds[time.group][bound] = total_s
+        flops += float(np.dot(time.flops + 0 * count, count))
+        memory_bytes += float(np.dot(time.memory_bytes + 0 * count, count))
+    return Spent(dict(seconds), flops, memory_bytes)
+
+
+def _middle_batch(runs: Any) -> Batch:
+    """Arrays: the batch of each run's middle iteration, where contexts have grown half way."""
+    grown = asked_for_decodes(runs) * (np.asarray(runs["iterations"]) - 1) / 2
+    columns = {name: np.asarray(runs[name], float) for name in Batch._fields[:-1]}
+    columns["decode_context_tokens"] = columns["decode_context_tokens"] + grown
+    columns["service_s"] = np.asarray(runs["first_step_s"])
+    return Batch(*columns.values())  # type: ignore[arg-type]
+
+
+def blocked_s(runs: Any) -> dict[str, float]:
+    """Busy seconds in which the head of the queue could not start, by what kept it."""
+    by_code = np.bincount(runs["blocked_by"], weights=durations_s(runs), minlength=len(BLOCKERS))
+    return {why: float(by_code[code]) for why, code in BLOCKERS.items() if why and by_code[code] > 0}
+
+
+def _floats(runs: Any, *names: str) -> list[FloatArray]:
+    return [np.asarray(runs[name], np.float64) for name in names]
+
+
+def _counts(runs: Any, *names: str) -> list[NDArray[np.int64]]:
+    return [np.asarray(runs[name], np.int64) for name in names]

@@ -1,0 +1,122 @@
+"""The decoding requests as sums: what an iteration costs and when the next thing happens, without looking at anyone.
+
+Every iteration in which the group runs is a *tick*: each member computes one token and emits one. So a member's tokens
+are its tokens at joining plus the ticks since, and all that can happen to the group is known ahead:
+
+    finish wheel   tick -> members that emit their last token in it
+    growth wheel   tick modulo block size -> how many members need a new block in it
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from sim.scheduling.state import RequestState
+
+
+class DecodeGroup:
+    """`count` members with `context_tokens` tokens computed in all, after `ticks` ticks.
+
+    `block_size` 0 means that members never need a block (reserved memory).
+    """
+
+    def __init__(self, block_size: int) -> None:
+        self.count = 0
+        self.context_tokens = 0
+        self.ticks = 0
+        self._block_size = block_size
+        self._growing = [0] * max(block_size, 1)
+        self._finishing: dict[int, list[RequestState]] = {}
+        self._finish_ticks: list[int] = []
+
+    @property
+    def grows(self) -> bool:
+        """Whether members need blocks at all."""
+        return self._block_size > 0
+
+    def computed_tokens(self, state: RequestState) -> int:
+        """Tokens of a member that are computed."""
+        return state.offset_tokens + self.ticks
+
+    def emitted_tokens(self, state: RequestState) -> int:
+        """Outputs of a member, that of the latest tick included."""
+        return state.offset_tokens + self.ticks - state.request.prompt_tokens + 1
+
+    def join(self, state: RequestState) -> None:
+        """A request that has just computed all it knows, and emits with it, decodes from the next tick on."""
+        remaining = state.output_tokens - state.emitted_tokens - 1
+        state.decoding = True
+        self._place(state, state.computed_tokens - self.ticks, self.ticks + remaining)
+        self.count += 1
+        self.context_tokens += state.computed_tokens
+
+    def leave(self, state: RequestState) -> None:
+        """A member goes before its last token; its own counters are right again."""
+        self._displace(state)
+        self._take_stock(state)
+
+    def pause(self, state: RequestState) -> None:
+        """A member will not run in the next tick: everything comes one tick later for it."""
+        self._displace(state)
+        self._place(state, state.offset_tokens - 1, state.finish_tick + 1)
+        self.context_tokens -= 1
+
+    def tick(self, iterations: int = 1) -> list[RequestState]:
+        """Count `iterations` ticks, of which only the last may be somebody's last; they leave and are returned."""
+        self.ticks += iterations
+        self.context_tokens += iterations * self.count
+        if not self._finish_ticks or self._finish_ticks[0] > self.ticks:
+            return []
+        heappop(self._finish_ticks)
+        finishing = self._finishing.pop(self.ticks, [])
+        for state in finishing:
+            if self._block_size:
+                self._growing[-state.offset_tokens % self._block_size] -= 1
+            self._take_stock(state)
+        return finishing
+
+    def ticks_to_finish(self) -> int:
+        """After how many ticks the next member is done; the group must not be empty."""
+        while self._finish_ticks[0] not in self._finishing:
+            heappop(self._finish_ticks)
+        return self._finish_ticks[0] - self.ticks
+
+    def blocks_in_next_tick(self) -> int:
+        """Members that need a new block in the next tick."""
+        return self._growing[self.ticks % self._block_size] if self._block_size else 0
+
+    def blocks_by_tick(self, ticks: int) -> list[int]:
+        """New blocks in each of the next `ticks` ticks."""
+        if not self._block_size:
+            return [0] * ticks
+        now = self.ticks % self._block_size
+        laps = (now + ticks) // self._block_size + 1
+        return (self._growing * laps)[now : now + ticks]
+
+    def _place(self, state: RequestState, offset_tokens: int, finish_tick: int) -> None:
+        """Onto both wheels. A member with c tokens needs a block for the next one when c is a multiple of the size."""
+        state.offset_tokens, state.finish_tick = offset_tokens, finish_tick
+        if self._block_size:
+            self._growing[-offset_tokens % self._block_size] += 1
+        others = self._finishing.get(finish_tick)
+        if others is None:
+            self._finishing[finish_tick] = [state]
+            heappush(self._finish_ticks, finish_tick)
+        else:
+            others.append(state)
+
+    def _displace(self, state: RequestState) -> None:
+        if self._block_size:
+            self._growing[-state.offset_tokens % self._block_size] -= 1
+        others = self._finishing[state.finish_tick]
+        others.remove(state)
+        if not others:
+            del self._finishing[state.finish_tick]
+
+    def _take_stock(self, state: RequestState) -> None:
+        """Give a leaving member its counters back."""
+        state.computed_tokens = state.offset_tokens + self.ticks
+        state.known_tokens = state.computed_tokens + 1
+        state.decoding = False
+        self.count -= 1
+        self.context_tokens -= state.computed_tokens

@@ -1,0 +1,55 @@
+"""What a request's tokens say, as far as it matters: in whole blocks, which of them are equal in which requests."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+from sim.specs.request import Request
+
+Text = list[tuple[Hashable, int]]
+"""Pairs of a key and a number of blocks: equal keys after equal texts stand for equal blocks."""
+
+ENDLESS = 2**62
+
+
+def text_of(request: Request, block_size: int) -> Text:
+    """The prompt's shared text, then the request's own, which its output continues without end.
+
+    A block that two pieces meet in is keyed by both and by where they meet.
+    """
+    text: Text = []
+    straddling: tuple[tuple[Hashable, int], ...] = ()
+    filled = 0
+    for key, tokens in _pieces(request):
+        if filled:
+            here = min(tokens, block_size - filled)
+            straddling, filled, tokens = (*straddling, (key, here)), filled + here, tokens - here
+            if filled < block_size:
+                continue
+            text.append((straddling, 1))
+        blocks, filled = divmod(tokens, block_size)
+        straddling = ((key, filled),)
+        if blocks:
+            text.append((key, blocks))
+    return text
+
+
+def _pieces(request: Request) -> Iterator[tuple[Hashable, int]]:
+    """The request's texts one after the other; one that starts over is not the one that goes on."""
+    before, repeats = None, 0
+    for key, tokens in (*request.shared_text, (("request", request.request_id), ENDLESS)):
+        repeats = repeats + 1 if key == before else 0
+        before = key
+        yield (key, repeats) if repeats else key, tokens
+
+
+def cut(text: Text, start: int, end: int) -> Iterator[tuple[Hashable, int]]:
+    """Blocks `start` to `end` of a text."""
+    position = 0
+    for key, blocks in text:
+        first, last = max(start, position), min(end, position + blocks)
+        if last > first:
+            yield key, last - first
+        position += blocks
+        if position >= end:
+            return

@@ -1,0 +1,81 @@
+"""A prefix-caching block pool written block by block, as vLLM's: the independent answer for runs of blocks.
+
+A block has a count of users and, once it is full, a hash: of its own tokens and of all before them. Free blocks stand
+in one queue; taking one from its head forgets its hash.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+BlockHash = tuple[Hashable, ...]
+
+
+@dataclass(eq=False)
+class Block:
+    users: int = 0
+    hash: BlockHash | None = None
+
+
+@dataclass(eq=False)
+class Holder:
+    """A request: its blocks in order, and the hash of each block of its text."""
+
+    hashes: list[BlockHash]
+    blocks: list[Block] = field(default_factory=list)
+
+
+class PlainBlocks:
+    """`free` is the queue, next to be taken first; `known` finds blocks by hash, oldest first."""
+
+    def __init__(self, count: int) -> None:
+        self.free: deque[Block] = deque(Block() for _ in range(count))
+        self.known: dict[BlockHash, list[Block]] = {}
+
+    def find(self, holder: Holder, most: int) -> list[Block]:
+        """The blocks of the longest known prefix."""
+        found = []
+        for block_hash in holder.hashes[:most]:
+            if block_hash not in self.known:
+                break
+            found.append(self.known[block_hash][0])
+        return found
+
+    def hold(self, holder: Holder, found: list[Block]) -> None:
+        for block in found:
+            if not block.users:
+                self.free.remove(block)
+            block.users += 1
+        holder.blocks += found
+
+    def take(self, holder: Holder, count: int) -> None:
+        """New blocks for a request; what they held is forgotten."""
+        for _ in range(count):
+            block = self.free.popleft()
+            if block.hash is not None:
+                self.known[block.hash].remove(block)
+                if not self.known[block.hash]:
+                    del self.known[block.hash]
+                block.hash = None
+            block.users = 1
+            holder.blocks.append(block)
+
+    def publish(self, holder: Holder, full: int) -> None:
+        """The first `full` blocks of a request can be found from now on."""
+        for block, block_hash in zip(holder.blocks[:full], holder.hashes, strict=False):
+            if block.hash is None:
+                block.hash = block_hash
+                self.known.setdefault(block_hash, []).append(block)
+
+    def release(self, holder: Holder) -> None:
+        """Last block first: what can be found to the tail of the queue, the rest to its head."""
+        for block in reversed(holder.blocks):
+            block.users -= 1
+            if not block.users:
+                if block.hash is None:
+                    self.free.appendleft(block)
+                else:
+                    self.free.append(block)
+        holder.blocks = []
