@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RATES := 0.25,0.5,1,2,3,4,5
 
-.PHONY: demo notebook test test-deep lint clean
+.PHONY: demo notebook test test-deep bench lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/servesim sweep configs/demo.yaml --vary engine.preset=static,orca,vllm-v1 \
@@ -19,6 +19,9 @@ test: $(VENV)/.installed-dev lint
 
 test-deep: $(VENV)/.installed-dev
 	$(BIN)/pytest -m deep
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/bench.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
