@@ -56,6 +56,7 @@ def engines(draw: st.DrawFn, scarce: bool) -> EngineSpec:
     blocks_of_one = math.ceil(model_len / block_size)
     spare_blocks = draw(st.integers(0, blocks_of_one + 2 if scarce else 9 * blocks_of_one))
     chunking = draw(st.booleans())
+    budgets = st.integers(1, 8) | st.integers(1, 70) if chunking else st.integers(model_len, max(70, model_len))
     return make_engine(
         draw(st.sampled_from(["vllm-v1", "orca", "static"])),
         formation=formation,
@@ -70,13 +71,13 @@ def engines(draw: st.DrawFn, scarce: bool) -> EngineSpec:
         num_gpu_blocks=blocks_of_one + spare_blocks + 1,
         max_num_seqs=16 if scarce else draw(st.integers(1, 8)),
         max_num_active_seqs=draw(st.none() | st.integers(3 if scarce else 1, 16)),
-        max_num_batched_tokens=draw(st.none() | st.integers(1 if chunking else model_len, max(70, model_len))),
+        max_num_batched_tokens=draw(st.none() | budgets),
         enable_chunked_prefill=chunking,
         order=draw(st.sampled_from(["fcfs", "priority", "shortest_predicted"])),
         watermark=0.0 if scarce else draw(st.sampled_from([0.0, 0.0, 0.05, 0.3, 0.9])),
         long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 3, 10])),
         long_prefill_token_threshold_adaptive=draw(st.booleans()),
-        prefill_schedule_interval=draw(st.sampled_from([1, 1, 1, 2, 5])),
+        prefill_schedule_interval=draw(st.sampled_from([1, 1, 2, 5])),
     )
 
 
@@ -94,7 +95,7 @@ def descriptions(draw: st.DrawFn, engine: EngineSpec, scarce: bool, count: int) 
     longest = engine.longest_sequence_tokens
     columns: dict[str, list[int]] = {name: [] for name in ("prompt_tokens", "output_tokens", "max_new_tokens")}
     for _ in range(count):
-        prompt = draw(st.integers(1, longest // 4 if scarce else longest - 1))
+        prompt = draw(st.just(1) | st.integers(1, longest // 4 if scarce else longest - 1))
         most = longest - prompt
         columns["prompt_tokens"].append(prompt)
         columns["output_tokens"].append(draw(st.integers(1, most) | st.sampled_from([1, most, most, most + 5])))
@@ -120,9 +121,8 @@ COSTS: list[CostSpec] = [
 PER_REQUEST = PerRequestCost(kind="per_request", service_s=FixedDuration(distribution="fixed", value=1.0))
 """Its `service_s` is not used here: requests bring their own."""
 
-BETWEEN_S = st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.02, 0.1, 0.5, 2.0]) | st.integers(0, 200_000).map(
-    lambda us: us / 1e6
-)
+STEPS_S = st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.02, 0.1, 0.5, 2.0])
+BETWEEN_S = STEPS_S | st.integers(0, 200_000).map(lambda microseconds: microseconds / 1e6)
 """Bursts, arrivals in the middle of steps and, under a constant step, at boundaries."""
 
 THINKING_S = st.integers(0, 1500).map(lambda count: count * math.sqrt(2) * 1e-4)
