@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 
 import numpy as np
 from simpy.events import Event
@@ -32,7 +31,7 @@ class ClosedLoopUsers:
         """The process of one user."""
         for pause_s in self._pauses_s:
             yield self._clock.timeout(pause_s)
-            request = replace(next(self._requests), arrival_s=self._clock.now, session_id=session_id)
+            request = next(self._requests)._replace(arrival_s=self._clock.now, session_id=session_id)
             answered = self._front_end.answer_to(request)
             self._front_end.submit(request)
             self._unsent -= 1

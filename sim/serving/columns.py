@@ -39,7 +39,7 @@ ITERATION_COLUMNS = {
 `kv_used_blocks` and `kv_stored_tokens` are those of the first iteration; `kv_grown_blocks` are added by the last, and
 held for `kv_grown_block_s` block-seconds in all."""
 
-GAP_COLUMNS = {"gap_s": "d", "end_s": "d", "run": "q"}
+GAP_COLUMNS = {"request_id": "q", "gap_s": "d", "end_s": "d", "run": "q"}
 """Tokens that came later than an iteration after the one before: preempted requests and paused decodes.
 
 `run` is the row of the iteration that decoded it, -1 where it came of a recomputed prompt."""

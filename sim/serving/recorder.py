@@ -168,7 +168,7 @@ class Recorder:
             if isnan(times.first_token_s[request.request_id]):
                 times.first_token_s[request.request_id] = end_s
             else:
-                self.gaps.append(end_s - self._preempted_s.pop(chunk.state), end_s, -1)
+                self.gaps.append(request.request_id, end_s - self._preempted_s.pop(chunk.state), end_s, -1)
 
     def _note_late(self, now_s: float, end_s: float, plan: Plan) -> None:
         """Who was preempted waits. Keep the time of the last token, which has just come, of those whose next is late.
@@ -182,7 +182,8 @@ class Recorder:
                 self._preempted_s.setdefault(state, self._paused_s.pop(state, now_s))
         if self._paused_s:
             for state in self._paused_s.keys() - set(plan.paused):
-                self.gaps.append(end_s - self._paused_s.pop(state), end_s, len(self.iterations))
+                gap_s = end_s - self._paused_s.pop(state)
+                self.gaps.append(state.request.request_id, gap_s, end_s, len(self.iterations))
         for state in plan.paused:
             self._paused_s.setdefault(state, now_s)
 

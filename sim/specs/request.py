@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What arrives. Immutable; everything that happens to it is kept by the engine and the recorder.
 
     `output_tokens` is what the model will really say. Schedulers do not look at it: only the core does, to know when

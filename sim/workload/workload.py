@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
-from itertools import count, repeat
+from dataclasses import dataclass
+from itertools import chain, count, repeat
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from sim.specs.request import Request
+
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,19 @@ class Workload:
 
     def __iter__(self) -> Iterator[Request]:
         """The requests, numbered from 0; in a closed loop their `arrival_s` is NaN until they are sent."""
-        return map(Request, count(), *(self._values(field.name, field.default) for field in fields(Request)[1:]))
+        return chain.from_iterable(map(self._some, range(0, len(self), ROWS_AT_ONCE)))
 
-    def _values(self, name: str, default: object) -> Iterator[object]:
+    def _some(self, first: int) -> Iterator[Request]:
+        """The requests of some rows, `first` the first: as Python's numbers they take more memory than in the table."""
+        rows = self.table.iloc[first : first + ROWS_AT_ONCE]
+        return map(Request, count(first), *(self._values(rows, name) for name in Request._fields[1:]))
+
+    def _values(self, rows: pd.DataFrame, name: str) -> Iterator[object]:
         if name == "shared_text" and self.block_tokens is not None:
-            return map(self._shared_text, self.table["block_ids"], self.table["prompt_tokens"])
-        if name in self.table:
-            return iter(self.table[name].tolist())
-        return repeat(float("nan") if default is MISSING else default, len(self))
+            return map(self._shared_text, rows["block_ids"], rows["prompt_tokens"])
+        if name in rows:
+            return iter(rows[name].tolist())
+        return repeat(Request._field_defaults.get(name, float("nan")), len(rows))
 
     def _shared_text(self, block_ids: Sequence[int], prompt_tokens: int) -> tuple[tuple[Hashable, int], ...]:
         """All of a prompt, block by block."""

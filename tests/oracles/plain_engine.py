@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sim.cost.batch import Batch, CostModel, pairs, total_s
 from sim.specs.engine import EngineSpec
@@ -349,7 +349,7 @@ class PlainEngine:
     def read(self, now_s: float, reading_since_s: float) -> None:
         """The requests that have come by now are queued; an idle engine has read all along, a busy one does it now."""
         while self.arrivals_s and self.arrivals_s[0] <= now_s + TIE_S:
-            request = replace(next(self.requests), arrival_s=self.arrivals_s.pop(0))
+            request = next(self.requests)._replace(arrival_s=self.arrivals_s.pop(0))
             self.states.append(self.scheduler.enqueue(request))
             self.states[-1].queued_s = max(reading_since_s, request.arrival_s)
 
