@@ -10,12 +10,12 @@ from array import array
 
 import pandas as pd
 import pytest
+from interrupts import interrupt_at
 from small_runs import CONFIG, CONSTANT, ONE_TOKEN_EACH, PREEMPTING, STATIC, experiment, run
 
 import sim
 from sim.scheduling.core import SchedulerCore
 from sim.serving.columns import Columns
-from sim.serving.front_end import FrontEnd
 
 PUBLIC = [
     "Experiment", "InputError", "RunResult", "ServesimError", "experiment_from", "load_experiment", "run",
@@ -201,13 +201,7 @@ def test_ctrl_c_while_a_row_is_written_leaves_whole_tables(column, monkeypatch):
 def test_ctrl_c_in_a_long_run_of_iterations_counts_those_that_are_over(monkeypatch):
     """Steps of 10 ms and a single seat. At 667 ms the third request arrives; the second has waited since 340 ms."""
 
-    def submit(front_end, request):
-        arrive(front_end, request)
-        if request.request_id == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    arrive = FrontEnd.submit
-    monkeypatch.setattr(FrontEnd, "submit", submit)
+    interrupt_at(monkeypatch, 2 / 3)
     every_third_of_a_second = {"workload.arrivals": {"process": "deterministic", "rate": 3}}
     result = run(CONSTANT, every_third_of_a_second, {"engine.max_num_seqs": 1}, ANSWERS_OF_400_TOKENS)
     batch = result.summary["sim"]["batch"]

@@ -29,14 +29,19 @@ class BlockPool:
 
     def allocate(self, blocks: int) -> None:
         """Take `blocks`; the caller has checked that they are free."""
-        if not 0 <= blocks <= self.free_blocks:
+        free_blocks = self.free_blocks - blocks
+        if free_blocks < 0 or blocks < 0:
             raise ValueError(f"cannot take {blocks} of {self.free_blocks} free blocks")
-        self.free_blocks -= blocks
+        self.free_blocks = free_blocks
         self.allocated += blocks
 
     def release(self, state: RequestState, blocks: int, full_blocks: int) -> None:
         """Take `blocks` back from a request, of which `full_blocks` are full."""
-        self._take_back(blocks)
+        free_blocks = self.free_blocks + blocks
+        if blocks < 0 or free_blocks > self.total_blocks:
+            raise ValueError(f"cannot return {blocks} of {self.used_blocks} used blocks")
+        self.free_blocks = free_blocks
+        self.released += blocks
 
     def find(self, state: RequestState) -> Hit:
         """Blocks of what a waiting request knows that are still there."""
@@ -47,12 +52,6 @@ class BlockPool:
 
     def store(self, state: RequestState, full_blocks: int) -> None:
         """A request has computed its first `full_blocks` blocks, of which others may want those of its prompt."""
-
-    def _take_back(self, blocks: int) -> None:
-        if not 0 <= blocks <= self.used_blocks:
-            raise ValueError(f"cannot return {blocks} of {self.used_blocks} used blocks")
-        self.free_blocks += blocks
-        self.released += blocks
 
 
 class CachingBlockPool(BlockPool):
@@ -100,10 +99,10 @@ class CachingBlockPool(BlockPool):
         blank_blocks = blocks - full_blocks
         freed_blocks = blank_blocks + self._cache.let_go(state.held)
         self._blank_blocks += blank_blocks
-        state.held, state.stored_blocks = [], 0
+        state.held, state.stored_blocks = (), 0
         self.saved_blocks -= blocks - freed_blocks
-        self._take_back(freed_blocks)
+        super().release(state, freed_blocks, 0)
 
     def _store(self, state: RequestState, full_blocks: int) -> None:
-        self._cache.store(state.held, cut(state.text, state.stored_blocks, full_blocks))
+        state.held = self._cache.store(state.held, cut(state.text, state.stored_blocks, full_blocks))
         state.stored_blocks = full_blocks

@@ -19,7 +19,7 @@ from __future__ import annotations
 from itertools import islice
 
 from sim.scheduling.allocation import ALLOCATIONS
-from sim.scheduling.block_pool import BlockPool, CachingBlockPool
+from sim.scheduling.block_pool import NOTHING_FOUND, BlockPool, CachingBlockPool
 from sim.scheduling.decode_group import DecodeGroup
 from sim.scheduling.formation import FORMATIONS
 from sim.scheduling.formation.cadence import PrefillCadence
@@ -40,12 +40,14 @@ UNLIMITED = 2**62
 class SchedulerCore:
     """`running` is in order of admission, `waiting` in order of service.
 
-    `prefilling` are the running requests that do not decode yet. `stored_tokens` counts the tokens whose keys and
+    `blocks_held` says how many blocks a request holds for so many stored tokens. `prefilling` are the running requests
+    that do not decode yet. `stored_tokens` counts the tokens whose keys and
     values are in the pool, `dropped_tokens` those that preemptions threw away, to be computed again.
     """
 
     def __init__(self, engine: EngineSpec) -> None:
         self.engine = engine
+        self._block_size, self._max_model_len = engine.block_size, engine.resolved_max_model_len
         self._caches = engine.enable_prefix_caching
         blocks = engine.usable_blocks
         self.pool = CachingBlockPool(blocks, engine.block_size) if self._caches else BlockPool(blocks)
@@ -58,8 +60,8 @@ class SchedulerCore:
         self.dropped_tokens = 0
         self.is_static = engine.formation != "continuous"
         self.batch_members = 0
-        self._blocks_held = ALLOCATIONS[engine.kv_allocation]
-        self._blocks_required = GATES[engine.gate]
+        self.blocks_held = ALLOCATIONS[engine.kv_allocation](engine)
+        self._blocks_required = GATES[engine.gate](engine)
         self._may_join = FORMATIONS[engine.formation]
         self._leaving = RELEASES[engine.release]
         self._cadence = PrefillCadence(engine.prefill_schedule_interval)
@@ -81,14 +83,15 @@ class SchedulerCore:
     def enqueue(self, request: Request) -> RequestState:
         """A request joins the waiting queue; the model stops at its output length, its limit or `max_model_len`."""
         prompt_tokens = request.prompt_tokens
-        output_tokens = min(request.output_tokens, self.engine.resolved_max_model_len - prompt_tokens)
+        final_tokens = min(prompt_tokens + request.output_tokens, self._max_model_len)
         if request.max_new_tokens is not None:
-            output_tokens = min(output_tokens, request.max_new_tokens)
-        state = RequestState(request, self._arrivals, output_tokens, prompt_tokens)
+            final_tokens = min(final_tokens, prompt_tokens + request.max_new_tokens)
+        state = RequestState(request, self._arrivals, final_tokens)
         self._arrivals += 1
         if self._caches:
-            state.text = text_of(request, self.engine.block_size)
-            state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // self.engine.block_size
+            state.text = text_of(request, self._block_size)
+            if request.shared_text:
+                state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // self._block_size
         self.waiting.push(state)
         return state
 
@@ -122,7 +125,7 @@ class SchedulerCore:
         if self.is_static:
             plan.idle_slots = self.batch_members - plan.running + plan.padding_requests
         plan.used_blocks = self.pool.total_blocks - self.pool.free_blocks
-        plan.stored_tokens = self.stored_tokens - self.pool.saved_blocks * self.engine.block_size
+        plan.stored_tokens = self.stored_tokens - self.pool.saved_blocks * self._block_size
 
     def horizon(self, plan: Plan) -> int:
         """How many times in a row `plan` would be decided, itself included, as long as nobody arrives.
@@ -133,14 +136,7 @@ class SchedulerCore:
             return 1
         if not plan.decode_requests or (self.waiting and self._cadence.counts):
             return 1
-        ticks = self.decodes.ticks_to_finish()
-        free = self.pool.free_blocks
-        if ticks * self.decodes.count > free and self.decodes.grows:
-            for fitting, blocks in enumerate(self.decodes.blocks_by_tick(ticks)):
-                free -= blocks
-                if free < 0:
-                    return 1 + fitting
-        return 1 + ticks
+        return 1 + self.decodes.ticks_with(self.pool.free_blocks, self.decodes.ticks_to_finish())
 
     def heeds(self, request: Request) -> bool:
         """Whether a request that arrived now could change the next plan.
@@ -153,10 +149,12 @@ class SchedulerCore:
         """`plan` was executed `iterations` times, which is at most its horizon."""
         more = iterations - 1
         plan.iterations = iterations
-        plan.growth_blocks = self.decodes.blocks_by_tick(more)
-        self.pool.allocate(sum(plan.growth_blocks))
+        plan.growth = self.decodes.growth(more)
+        if plan.growth.blocks:
+            self.pool.allocate(plan.growth.blocks)
         self.stored_tokens += more * self.decodes.count
-        self._cadence.skip(more)
+        if self._cadence.counts:
+            self._cadence.skip(more)
         plan.finishing = self.decodes.tick(more)
 
     def apply(self, plan: Plan) -> list[RequestState]:
@@ -167,9 +165,10 @@ class SchedulerCore:
         self.done_members = [] if leaving else self.done_members
         if len(leaving) > 1:
             leaving.sort(key=_by_admission)
+        running = self.running
         for state in leaving:
-            if state in self.running:
-                del self.running[state]
+            if state in running:
+                del running[state]
                 self._drop_blocks(state)
             else:  # preempted while its last token was on the way
                 self.waiting.remove(state)
@@ -185,10 +184,10 @@ class SchedulerCore:
         """
         decodes, growth = self.decodes, self.decodes.blocks_in_next_tick()
         budget, free = self.budget - decodes.count, self.pool.free_blocks - growth
-        grants = []
+        grants: list[tuple[RequestState, int]] = []
         if self.prefilling and not held:
             for state in self.prefilling:
-                wanted = min(state.wanted_tokens, threshold)
+                wanted = min(state.known_tokens - state.computed_tokens, threshold)
                 tokens = min(wanted, max(budget, 0))
                 if tokens < wanted and not self._prompts_come_last():
                     return None
@@ -210,7 +209,7 @@ class SchedulerCore:
             return 1
         if held or state.is_done:
             return 0
-        return min(state.wanted_tokens, threshold, budget)
+        return min(state.known_tokens - state.computed_tokens, threshold, budget)
 
     def decode_all(self, plan: Plan, growth_blocks: int) -> None:
         """Every member of the decode group that was not paused computes a token."""
@@ -219,19 +218,22 @@ class SchedulerCore:
         plan.decode_context_tokens = decodes.context_tokens + decodes.count
         if paused:
             plan.decode_context_tokens -= sum(decodes.computed_tokens(state) + 1 for state in plan.paused)
-        self.pool.allocate(growth_blocks)
+        if growth_blocks:
+            self.pool.allocate(growth_blocks)
         self.stored_tokens += running
         plan.finishing = decodes.tick()
 
     def compute(self, plan: Plan, state: RequestState, how: How, tokens: int) -> None:
         """Add a chunk to the plan and count it as computed; what completes emits, and then decodes or is finished."""
-        start, new_blocks = state.computed_tokens, self.new_blocks(state, tokens)
-        self.pool.allocate(new_blocks)
+        start = state.computed_tokens
+        state.computed_tokens = end = start + tokens
+        new_blocks = self.blocks_held(end) - (self.blocks_held(start) if start else 0)
+        if new_blocks:
+            self.pool.allocate(new_blocks)
         self.stored_tokens += tokens
-        state.computed_tokens = start + tokens
         if state.shared_blocks > state.stored_blocks:
-            self.pool.store(state, state.computed_tokens // self.engine.block_size)
-        completes = state.computed_tokens == state.known_tokens
+            self.pool.store(state, end // self._block_size)
+        completes = end == state.known_tokens
         plan.chunks.append(Chunk(state, how, start, tokens, new_blocks, completes))
         if not completes:
             if how != "running":
@@ -239,7 +241,7 @@ class SchedulerCore:
             return
         if how == "running":
             self.prefilling.remove(state)
-        if state.emitted_tokens + 1 < state.output_tokens:
+        if end + 1 < state.final_tokens:
             self.decodes.join(state)
         else:
             state.known_tokens += 1
@@ -272,13 +274,14 @@ class SchedulerCore:
 
     def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> Blocker | None:
         """Start waiting requests in their order; the first that cannot start ends the pass, and why is returned."""
-        waiting, running = self.waiting, self.running
+        waiting, running, hit = self.waiting, self.running, NOTHING_FOUND
         while waiting:
             state = waiting.head()
-            hit = self.pool.find(state)
-            wanted = state.known_tokens - hit.blocks * self.engine.block_size
-            uncut = min(wanted, threshold)
-            tokens = min(uncut, budget)
+            if self._caches:
+                hit = self.pool.find(state)
+            wanted = state.known_tokens - hit.blocks * self._block_size
+            uncut = wanted if wanted < threshold else threshold
+            tokens = uncut if uncut < budget else budget
             if tokens == 0 or (tokens < uncut and not self.engine.enable_chunked_prefill):
                 return "token budget"
             if len(running) >= self._seats:
@@ -300,13 +303,13 @@ class SchedulerCore:
     def _blocks_to_admit(self, state: RequestState, tokens: int, hit: Hit) -> int:
         """What the gate asks but for what was found held by others, and the watermark unless the engine is idle."""
         watermark_blocks = self._watermark_blocks if self.running else 0
-        required = self._blocks_required(state.known_tokens, hit.blocks * self.engine.block_size + tokens, self.engine)
+        required = self._blocks_required(state.known_tokens, hit.blocks * self._block_size + tokens)
         return required - hit.blocks + hit.idle_blocks + watermark_blocks
 
     def _start_from(self, state: RequestState, hit: Hit) -> None:
         """A waiting request begins with what was found of it in the prefix cache."""
         self.pool.hold(state, hit)
-        tokens = hit.blocks * self.engine.block_size
+        tokens = hit.blocks * self._block_size
         state.computed_tokens = tokens
         self.stored_tokens += tokens
         if state.preemptions:
@@ -326,10 +329,6 @@ class SchedulerCore:
 
     # ---- blocks -----------------------------------------------------------------------------------------------------
 
-    def blocks_held(self, tokens: int) -> int:
-        """Blocks that a request holds for `tokens` stored tokens."""
-        return self._blocks_held(tokens, self.engine) if tokens else 0
-
     def new_blocks(self, state: RequestState, tokens: int) -> int:
         """Blocks to take before `tokens` more tokens of a request can be stored."""
         stored = self.decodes.computed_tokens(state) if state.decoding else state.computed_tokens
@@ -337,9 +336,9 @@ class SchedulerCore:
 
     def _drop_blocks(self, state: RequestState, in_flight: int = 0) -> None:
         """Give back the blocks of a request outside the decode group; nobody knows yet the tokens `in_flight`."""
-        full_blocks = (state.computed_tokens - in_flight) // self.engine.block_size
-        self.pool.release(state, self.blocks_held(state.computed_tokens), full_blocks)
-        self.stored_tokens -= state.computed_tokens
+        tokens = state.computed_tokens
+        self.pool.release(state, self.blocks_held(tokens), (tokens - in_flight) // self._block_size)
+        self.stored_tokens -= tokens
 
 
 def _by_admission(state: RequestState) -> int:

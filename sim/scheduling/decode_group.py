@@ -10,8 +10,22 @@ are its tokens at joining plus the ticks since, and all that can happen to the g
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from itertools import count
+from operator import mul
+from typing import NamedTuple
 
 from sim.scheduling.state import RequestState
+
+
+class Growth(NamedTuple):
+    """Blocks taken in ticks 1, 2, ...: how many, and the sums over them of the tick and of the tick's square."""
+
+    blocks: int
+    ticks: int
+    squares: int
+
+
+NO_GROWTH = Growth(0, 0, 0)
 
 
 class DecodeGroup:
@@ -24,15 +38,11 @@ class DecodeGroup:
         self.count = 0
         self.context_tokens = 0
         self.ticks = 0
-        self._block_size = block_size
-        self._growing = [0] * max(block_size, 1)
+        self.grows = block_size > 0
+        self._lap = max(block_size, 1)
+        self._growing = [0] * self._lap
         self._finishing: dict[int, list[RequestState]] = {}
         self._finish_ticks: list[int] = []
-
-    @property
-    def grows(self) -> bool:
-        """Whether members need blocks at all."""
-        return self._block_size > 0
 
     def computed_tokens(self, state: RequestState) -> int:
         """Tokens of a member that are computed."""
@@ -44,11 +54,11 @@ class DecodeGroup:
 
     def join(self, state: RequestState) -> None:
         """A request that has just computed all it knows, and emits with it, decodes from the next tick on."""
-        remaining = state.output_tokens - state.emitted_tokens - 1
+        tokens, ticks = state.computed_tokens, self.ticks
         state.decoding = True
-        self._place(state, state.computed_tokens - self.ticks, self.ticks + remaining)
+        self._place(state, tokens - ticks, ticks + state.final_tokens - state.known_tokens - 1)
         self.count += 1
-        self.context_tokens += state.computed_tokens
+        self.context_tokens += tokens
 
     def leave(self, state: RequestState) -> None:
         """A member goes before its last token; its own counters are right again."""
@@ -70,8 +80,7 @@ class DecodeGroup:
         heappop(self._finish_ticks)
         finishing = self._finishing.pop(self.ticks, [])
         for state in finishing:
-            if self._block_size:
-                self._growing[-state.offset_tokens % self._block_size] -= 1
+            self._growing[-state.offset_tokens % self._lap] -= 1
             self._take_stock(state)
         return finishing
 
@@ -83,21 +92,48 @@ class DecodeGroup:
 
     def blocks_in_next_tick(self) -> int:
         """Members that need a new block in the next tick."""
-        return self._growing[self.ticks % self._block_size] if self._block_size else 0
+        return self._growing[self.ticks % self._lap] if self.grows else 0
 
-    def blocks_by_tick(self, ticks: int) -> list[int]:
-        """New blocks in each of the next `ticks` ticks."""
-        if not self._block_size:
-            return [0] * ticks
-        now = self.ticks % self._block_size
-        laps = (now + ticks) // self._block_size + 1
-        return (self._growing * laps)[now : now + ticks]
+    def ticks_with(self, blocks: int, ticks: int) -> int:
+        """How many of the next `ticks` ticks `blocks` blocks suffice for: every member takes one a lap of the wheel."""
+        if not self.grows or blocks >= self.count * (ticks // self._lap + 1):
+            return ticks
+        laps, blocks = divmod(blocks, self.count)
+        fitting = laps * self._lap
+        for grown in self._next_lap():
+            blocks -= grown
+            if blocks < 0 or fitting >= ticks:
+                break
+            fitting += 1
+        return min(fitting, ticks)
+
+    def growth(self, ticks: int) -> Growth:
+        """The blocks taken in the next `ticks` ticks."""
+        if not self.grows or not ticks:
+            return NO_GROWTH
+        size, lap = self._lap, self._next_lap()
+        laps, rest = divmod(ticks, size)
+        part = _moments(lap[:rest]) if rest else NO_GROWTH
+        if not laps:
+            return part
+        full, ramp, squares = _moments(lap), laps * (laps - 1) // 2, (laps - 1) * laps * (2 * laps - 1) // 6
+        shift = laps * size
+        return Growth(
+            laps * full.blocks + part.blocks,
+            laps * full.ticks + size * ramp * full.blocks + part.ticks + shift * part.blocks,
+            laps * full.squares + 2 * size * ramp * full.ticks + size * size * squares * full.blocks
+            + part.squares + 2 * shift * part.ticks + shift * shift * part.blocks,
+        )  # fmt: skip
+
+    def _next_lap(self) -> list[int]:
+        """New blocks in each of the next ticks, until the wheel has turned once."""
+        now = self.ticks % self._lap
+        return self._growing[now:] + self._growing[:now]
 
     def _place(self, state: RequestState, offset_tokens: int, finish_tick: int) -> None:
         """Onto both wheels. A member with c tokens needs a block for the next one when c is a multiple of the size."""
         state.offset_tokens, state.finish_tick = offset_tokens, finish_tick
-        if self._block_size:
-            self._growing[-offset_tokens % self._block_size] += 1
+        self._growing[-offset_tokens % self._lap] += 1
         others = self._finishing.get(finish_tick)
         if others is None:
             self._finishing[finish_tick] = [state]
@@ -106,8 +142,7 @@ class DecodeGroup:
             others.append(state)
 
     def _displace(self, state: RequestState) -> None:
-        if self._block_size:
-            self._growing[-state.offset_tokens % self._block_size] -= 1
+        self._growing[-state.offset_tokens % self._lap] -= 1
         others = self._finishing[state.finish_tick]
         others.remove(state)
         if not others:
@@ -120,3 +155,9 @@ class DecodeGroup:
         state.decoding = False
         self.count -= 1
         self.context_tokens -= state.computed_tokens
+
+
+def _moments(blocks: list[int]) -> Growth:
+    """Of blocks tick by tick."""
+    by_tick = list(map(mul, blocks, count(1)))
+    return Growth(sum(blocks), sum(by_tick), sum(map(mul, by_tick, count(1))))

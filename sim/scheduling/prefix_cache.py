@@ -15,7 +15,7 @@ A run is only split where prompts part, or where one of them is found half evict
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -92,7 +92,7 @@ class PrefixCache:
 
     # ---- lookup -----------------------------------------------------------------------------------------------------
 
-    def find(self, text: list[tuple[Hashable, int]], most: int) -> Hit:
+    def find(self, text: Iterable[tuple[Hashable, int]], most: int) -> Hit:
         """The longest stored prefix of `text`, pairs of (key, blocks), of at most `most` blocks."""
         found: list[Found] = []
         run, blocks = self._root, 0
@@ -128,8 +128,9 @@ class PrefixCache:
 
     # ---- storing ----------------------------------------------------------------------------------------------------
 
-    def store(self, held: list[Held], text: Iterable[tuple[Hashable, int]]) -> None:
-        """A holder of `held` has more blocks: `text`, which goes on where that ends. They are added to `held`."""
+    def store(self, held: Sequence[Held], text: Iterable[tuple[Hashable, int]]) -> list[Held]:
+        """A holder of `held` has more blocks: `text`, which goes on where that ends. Returns all it holds now."""
+        held = list(held)
         run = held[-1].parts()[-1].run if held else self._root
         for key, blocks in text:
             while blocks:
@@ -143,8 +144,9 @@ class PrefixCache:
                 run.copies.append(copy)
                 held.append(Held(copy, run.blocks))
                 blocks -= run.blocks
+        return held
 
-    def let_go(self, held: list[Held]) -> int:
+    def let_go(self, held: Sequence[Held]) -> int:
         """A request no longer holds this; what nobody holds any more queues up, last block first. Returns how much."""
         freed = 0
         for entry in reversed(held):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from sim.specs.request import Request
 
-Text = list[tuple[Hashable, int]]
+Text = Sequence[tuple[Hashable, int]]
 """Pairs of a key and a number of blocks: equal keys after equal texts stand for equal blocks."""
 
 ENDLESS = 2**62
@@ -17,7 +17,7 @@ def text_of(request: Request, block_size: int) -> Text:
 
     A block that two pieces meet in is keyed by both and by where they meet.
     """
-    text: Text = []
+    text: list[tuple[Hashable, int]] = []
     straddling: tuple[tuple[Hashable, int], ...] = ()
     filled = 0
     for key, tokens in _pieces(request):
@@ -36,8 +36,9 @@ def text_of(request: Request, block_size: int) -> Text:
 
 def _pieces(request: Request) -> Iterator[tuple[Hashable, int]]:
     """The request's texts one after the other; one that starts over is not the one that goes on."""
+    own_text = ("request", request.request_id) if request.own_text is None else request.own_text
     before, repeats = None, 0
-    for key, tokens in (*request.shared_text, (("request", request.request_id), ENDLESS)):
+    for key, tokens in (*request.shared_text, (own_text, ENDLESS)):
         repeats = repeats + 1 if key == before else 0
         before = key
         yield (key, repeats) if repeats else key, tokens

@@ -1,10 +1,11 @@
-"""The clock: SimPy's environment with five additions."""
+"""The clock: SimPy's environment with six additions."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from heapq import heappop, heappush
+from math import inf
 from types import FrameType
 
 import simpy
@@ -20,6 +21,7 @@ class Clock(simpy.Environment):
     def __init__(self) -> None:
         super().__init__()
         self.scheduled_events = 0
+        self._interrupted = False
 
     def schedule(self, event: Event, priority: EventPriority = NORMAL, delay: float = 0) -> None:
         """Queue `event`, as SimPy does."""
@@ -27,12 +29,24 @@ class Clock(simpy.Environment):
         super().schedule(event, priority, delay)
 
     def at(self, time_s: float) -> Event:
-        """An event at exactly `time_s`, which SimPy's now + (time_s - now) may not be; now if that has passed."""
+        """An event at exactly `time_s`, which SimPy's now + (time_s - now) may not be; now if that has passed.
+
+        At infinity it waits to be brought forward.
+        """
         event = Event(self)
         event._ok, event._value = True, None
-        self.scheduled_events += 1
-        heappush(self._queue, (time_s if time_s > self._now else self._now, NORMAL, next(self._eid), event))
+        if time_s < inf:
+            self.scheduled_events += 1
+            heappush(self._queue, (time_s if time_s > self._now else self._now, NORMAL, next(self._eid), event))
         return event
+
+    def pass_until(self, time_s: float) -> bool:
+        """Let it be `time_s`, without an event, if nothing else is to happen until then; returns whether it is."""
+        if self._interrupted or (self._queue and self._queue[0][0] <= time_s):
+            return False
+        if time_s > self._now:
+            self._now = time_s
+        return True
 
     def bring_forward(self, event: Event, time_s: float) -> None:
         """Let an event from `at` happen at `time_s` or, if that has just passed, now, and not at its later time."""
@@ -54,11 +68,9 @@ class Clock(simpy.Environment):
 
         An interrupt takes effect between two events, so nothing is left half done. A second one is not held back.
         """
-        interrupted = False
 
         def stop_soon(number: int, frame: FrameType | None) -> None:
-            nonlocal interrupted
-            interrupted = True
+            self._interrupted = True
             signal.signal(signal.SIGINT, previous)
 
         previous = signal.getsignal(signal.SIGINT)
@@ -66,7 +78,7 @@ class Clock(simpy.Environment):
         if may_catch:
             signal.signal(signal.SIGINT, stop_soon)
         try:
-            while self._queue and not interrupted:
+            while self._queue and not self._interrupted:
                 self._now, _, _, event = heappop(self._queue)
                 callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
                 for callback in callbacks or ():  # none are left of an event that was brought forward
@@ -76,4 +88,4 @@ class Clock(simpy.Environment):
         finally:
             if may_catch:
                 signal.signal(signal.SIGINT, previous)
-        return interrupted
+        return self._interrupted

@@ -86,20 +86,20 @@ class RequestTimes:
     COUNTS = ("cached_tokens", "output_tokens", "preemptions", "session_id")
 
     def __init__(self) -> None:
+        self.rows = 0
         self.arrival_s, self.queued_s, self.scheduled_s, self.first_token_s, self.finish_s = (
             array("d") for _ in self.NAMES
         )
         self.cached_tokens, self.output_tokens, self.preemptions, self.session_id = (array("i") for _ in self.COUNTS)
 
     def make_room(self, request_id: int) -> None:
-        """Rows up to and including `request_id`."""
-        missing = request_id + 1 - len(self.arrival_s)
-        if missing > 0:
-            rows = max(missing, ROWS_IN_HAND)
-            for name in self.NAMES:
-                getattr(self, name).extend(array("d", [float("nan")]) * rows)
-            for name in self.COUNTS:
-                getattr(self, name).extend(array("i", [-1]) * rows)
+        """Rows up to `request_id`, and some more."""
+        more = request_id + ROWS_IN_HAND - self.rows
+        self.rows += more
+        for name in self.NAMES:
+            getattr(self, name).extend(array("d", [float("nan")]) * more)
+        for name in self.COUNTS:
+            getattr(self, name).extend(array("i", [-1]) * more)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The columns, with rows of requests that have not come."""

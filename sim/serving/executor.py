@@ -88,4 +88,8 @@ class Executor:
 def _service_s(plan: Plan, core: SchedulerCore) -> float:
     """A request's own service time is spread over the iterations that emit its tokens; there is a single seat."""
     chunked = {chunk.state for chunk in plan.chunks if not chunk.completes}
-    return sum((state.request.service_s or 0.0) / state.output_tokens for state in core.running if state not in chunked)
+    return sum(
+        (state.request.service_s or 0.0) / (state.final_tokens - state.request.prompt_tokens)
+        for state in core.running
+        if state not in chunked
+    )

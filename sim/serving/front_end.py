@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from math import inf
 
 from simpy.events import Event
 
 from sim.serving.clock import Clock
-from sim.serving.recorder import Recorder
 from sim.specs.request import Request
 
 TIE_S = 1e-9
@@ -15,88 +17,97 @@ TIE_S = 1e-9
 
 
 class FrontEnd:
-    """`submit` takes a request at the current instant; `take` hands over what came since the last call.
+    """Requests come of a timetable, known ahead and so without an event each, or from users who `submit` them.
 
-    `is_closed` says that no request will come any more. Who wants to know of an answer asks with `answer_to`, who wants
-    to know of arrivals sets `on_arrival`.
+    `take` hands over what has come since the last call, `coming` shows what will. `next_arrival_s` is that of the
+    timetable's next request. Who wants to know of an answer asks with `answer_to` and is among the `awaited`; who wants
+    to know of submitted requests sets `on_arrival`. `has_users` says that somebody may still submit.
     """
 
-    def __init__(self, clock: Clock, recorder: Recorder) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._recorder = recorder
-        self._inbox: list[Request] = []
+        self._timetable: Iterator[Request] = iter(())
+        self._upcoming: deque[Request] = deque()
+        self._submitted: deque[Request] = deque()
         self._bell: Event | None = None
-        self._awaited: dict[int, Event] = {}
-        self._source: Iterator[Request] = iter(())
-        self._upcoming: Request | None = None
+        self.awaited: dict[int, Event] = {}
+        self.next_arrival_s = inf
         self.on_arrival: Callable[[Request], None] | None = None
-        self.is_closed = False
+        self.has_users = False
 
     @property
-    def has_listeners(self) -> bool:
-        """Whether somebody waits for an answer, and may send a request in the same instant."""
-        return bool(self._awaited)
+    def is_closed(self) -> bool:
+        """Whether no request will come any more."""
+        return not self.has_users and self.next_arrival_s == inf
 
-    @property
-    def unread(self) -> Sequence[Request]:
-        """The requests that have come and were not taken."""
-        return self._inbox
-
-    def feed(self, source: Iterator[Request]) -> Generator[Event, None, None]:
-        """The process that submits the requests of `source` at their arrival times, then closes."""
-        self._source, self._upcoming = source, next(source, None)
-        while self._upcoming is not None:
-            yield self._clock.at(self._upcoming.arrival_s)
-            self._submit_until(self._clock.now)
-        self.close()
+    def expect(self, timetable: Iterator[Request]) -> None:
+        """Requests that arrive at known times, in their order."""
+        self._timetable = timetable
+        self._find_next()
 
     def submit(self, request: Request) -> None:
-        """A request arrives."""
-        self._recorder.on_arrival(request)
-        self._inbox.append(request)
+        """A request arrives now."""
+        self._submitted.append(request)
         self._ring()
         if self.on_arrival is not None:
             self.on_arrival(request)
 
     def close(self) -> None:
-        """No request will come any more."""
-        self.is_closed = True
+        """Nobody will submit any more."""
+        self.has_users = False
         self._ring()
 
     def answer_to(self, request: Request) -> Event:
         """An event that fires when `request` has its whole answer."""
-        self._awaited[request.request_id] = self._clock.event()
-        return self._awaited[request.request_id]
+        self.awaited[request.request_id] = self._clock.event()
+        return self.awaited[request.request_id]
 
     def on_finish(self, request: Request) -> None:
         """The engine has answered."""
-        answered = self._awaited.pop(request.request_id, None)
+        answered = self.awaited.pop(request.request_id, None)
         if answered is not None:
             answered.succeed()
 
     def take(self, until_s: float) -> list[Request]:
         """The requests that came up to and including `until_s` and were not taken yet, in order of arrival."""
         until_s += TIE_S
-        if self._upcoming is not None and self._upcoming.arrival_s <= until_s:
-            self._submit_until(until_s)
-        taken, self._inbox = self._inbox, []
-        if taken and taken[-1].arrival_s > until_s:
-            self._inbox = [request for request in taken if request.arrival_s > until_s]
-            del taken[len(taken) - len(self._inbox) :]
+        taken: list[Request] = []
+        while self.next_arrival_s <= until_s:
+            taken.append(self._upcoming.popleft())
+            self._find_next()
+        if self._submitted:
+            while self._submitted and self._submitted[0].arrival_s <= until_s:
+                taken.append(self._submitted.popleft())
+            taken.sort(key=lambda request: request.arrival_s)
         return taken
+
+    def coming(self, until_s: float) -> Iterator[Request]:
+        """The requests that came and were not taken, and those that the timetable has up to `until_s`."""
+        yield from self._submitted
+        for place in count():
+            if place == len(self._upcoming) and not self._look_ahead():
+                return
+            if self._upcoming[place].arrival_s > until_s:
+                return
+            yield self._upcoming[place]
 
     def news(self) -> Event:
         """An event that fires when the next request arrives or the front end closes."""
-        if self._bell is None:
-            self._bell = self._clock.event()
+        if self._bell is None or self._bell.processed:
+            self._bell = self._clock.at(self.next_arrival_s)
         return self._bell
 
-    def _submit_until(self, time_s: float) -> None:
-        while self._upcoming is not None and self._upcoming.arrival_s <= time_s:
-            request, self._upcoming = self._upcoming, next(self._source, None)
-            self.submit(request)
+    def _find_next(self) -> None:
+        self.next_arrival_s = self._upcoming[0].arrival_s if self._upcoming or self._look_ahead() else inf
+
+    def _look_ahead(self) -> bool:
+        """Read one more request from the timetable; false when there is none."""
+        request = next(self._timetable, None)
+        if request is not None:
+            self._upcoming.append(request)
+        return request is not None
 
     def _ring(self) -> None:
-        if self._bell is not None:
-            self._bell.succeed()
+        if self._bell is not None and not self._bell.processed:
+            self._clock.bring_forward(self._bell, self._clock.now)
             self._bell = None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.scheduling.core import SchedulerCore
+from sim.scheduling.decode_group import Growth
 from sim.scheduling.plan import BLOCKERS, Chunk, Plan
 from sim.scheduling.schedule_log import Record, decision_record, outcome_record
 from sim.scheduling.state import RequestState
@@ -16,13 +21,15 @@ from sim.specs.request import Request
 
 NO_SESSION = -1
 
+FloatArray = NDArray[np.float64]
+
 
 @dataclass(slots=True)
 class Totals:
     """What the tables do not say, or what the audit holds against what they say.
 
     `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left; `waiting_request_s` the time
-    integral of the queue that the engine knows of.
+    integral of the queue that the engine knows of, and `peak_waiting` its length at most.
     """
 
     arrivals: int = 0
@@ -36,7 +43,7 @@ class Totals:
 class Recorder:
     """Listens to front end and runner; `on_record` receives each iteration's schedule-log line, if given.
 
-    `start_s` is the first arrival, `end_s` the end of the last iteration.
+    `logs` says whether it is. `start_s` is the first arrival, `end_s` the end of the last iteration.
     """
 
     def __init__(self, on_record: Callable[[Record], None] | None = None) -> None:
@@ -46,79 +53,73 @@ class Recorder:
         self.totals = Totals()
         self.start_s = 0.0
         self.end_s = 0.0
+        self.logs = on_record is not None
         self._on_record = on_record
         self._decisions: list[Record] = []
         self._outcome: Record = {}
         self._calls = 0
         self._read_since_step: list[int] = []
-        self._in_system_since_s = 0.0
         self._preempted_s: dict[RequestState, float] = {}
         self._paused_s: dict[RequestState, float] = {}
-        self._waiting = 0
-        self._waiting_since_s = 0.0
-
-    def on_arrival(self, request: Request) -> None:
-        """A request reached the front end."""
-        totals, times, request_id = self.totals, self.requests, request.request_id
-        if not totals.arrivals:
-            self.start_s = request.arrival_s
-        self._extend_in_system(request.arrival_s)
-        totals.arrivals += 1
-        if request_id >= len(times.arrival_s):
-            times.make_room(request_id)
-        times.arrival_s[request_id] = request.arrival_s
-        if request.session_id is not None:
-            times.session_id[request_id] = request.session_id
+        self._requeued_s = array("d")
+        self._resumed_s = array("d")
 
     def on_queued(self, now_s: float, request: Request) -> None:
         """The engine read a request from its inbox, at the boundary `now_s`."""
-        self._note_waiting(now_s, self._waiting + 1)
-        self.requests.queued_s[request.request_id] = max(now_s, request.arrival_s)
-        if self._on_record:
-            self._read_since_step.append(request.request_id)
+        totals, times, request_id, arrival_s = self.totals, self.requests, request.request_id, request.arrival_s
+        if not totals.arrivals:
+            self.start_s = arrival_s
+        totals.arrivals += 1
+        totals.in_system_request_s -= arrival_s
+        if request_id >= times.rows:
+            times.make_room(request_id)
+        times.arrival_s[request_id] = arrival_s
+        times.queued_s[request_id] = now_s if now_s > arrival_s else arrival_s
+        if request.session_id is not None:
+            times.session_id[request_id] = request.session_id
+        if self.logs:
+            self._read_since_step.append(request_id)
 
     def on_plan(self, plan: Plan, core: SchedulerCore) -> None:
         """An iteration starts: the first half of its log line."""
-        if self._on_record:
-            self._decisions.append(decision_record(self._calls, self._read_since_step, plan, core))
-            self._calls += 1
-            self._read_since_step.clear()
+        self._decisions.append(decision_record(self._calls, self._read_since_step, plan, core))
+        self._calls += 1
+        self._read_since_step.clear()
 
     def on_executed(
-        self,
-        start_s: float,
-        end_s: float,
-        plan: Plan,
-        execution: Execution,
-        leaving: list[RequestState],
-        core: SchedulerCore,
+        self, start_s: float, end_s: float, plan: Plan, execution: Execution, leaving: list[RequestState]
     ) -> None:
         """The iterations of a plan ended: tokens came out, and some requests left."""
         if plan.preempted or plan.paused or self._paused_s:
             self._note_late(start_s, end_s, plan)
-        grown_blocks, grown_block_s = 0, 0.0
-        if plan.iterations > 1:
-            grown_blocks = sum(plan.growth_blocks)
-            if grown_blocks:
-                grown_block_s = _growth_block_s(plan.growth_blocks, execution, end_s - start_s)
+        batch, first_s, increment_s, padding_tokens = execution
+        decodes, context, prefills, prefill_tokens, pairs, prefill_context, _ = batch
+        grown_blocks, grown_block_s = plan.growth.blocks, 0.0
+        if grown_blocks:
+            grown_block_s = _held_s(plan.growth, end_s - start_s, first_s, increment_s)
         self.totals.emitted_tokens += plan.iterations * plan.decode_requests
-        decodes, context, prefills, prefill_tokens, pairs, prefill_context, _ = execution.batch
         self.iterations.append(
-            start_s, plan.iterations, execution.first_s, execution.increment_s,
+            start_s, plan.iterations, first_s, increment_s,
             decodes, context, prefills, prefill_tokens, pairs, prefill_context,
-            execution.padding_tokens, plan.padding_requests, plan.running, plan.waiting, plan.idle_slots,
+            padding_tokens, plan.padding_requests, plan.running, plan.waiting, plan.idle_slots,
             plan.used_blocks, grown_blocks, grown_block_s, plan.stored_tokens,
             len(plan.preempted), BLOCKERS[plan.blocked_by],
         )  # fmt: skip
-        for chunk in plan.chunks:
-            self._note_chunk(start_s, end_s, chunk)
+        if plan.chunks:
+            self._note_chunks(start_s, end_s, plan.chunks)
         if leaving:
             self._note_leaving(end_s, leaving)
         self.end_s = end_s
-        if self._on_record:
-            self._log(start_s, execution.first_s, leaving, core)
 
-    def _log(self, start_s: float, seconds: float, leaving: list[RequestState], core: SchedulerCore) -> None:
+    def on_end(self, now_s: float) -> None:
+        """The run ends here, whoever is still there."""
+        totals, times = self.totals, self.requests.arrays()
+        totals.in_system_request_s += (totals.arrivals - totals.departures) * now_s
+        joined_s = np.concatenate([times["queued_s"], self._requeued_s])
+        left_s = np.concatenate([times["scheduled_s"], self._resumed_s])
+        totals.waiting_request_s, totals.peak_waiting = _queue(joined_s, left_s, now_s)
+
+    def log(self, start_s: float, seconds: float, leaving: list[RequestState], core: SchedulerCore) -> None:
         """The line of a call: what it decided, and the outcome that was applied after it.
 
         That is its own, or under asynchronous scheduling that of the call before; then the last call decides nothing.
@@ -134,50 +135,32 @@ class Recorder:
             self._on_record(self._decisions.pop(0) | {"start_s": start_s + seconds, "duration_s": 0.0} | outcome)
             self._outcome = {}
 
-    def on_broken_off(self, now_s: float) -> None:
-        """The run ends here, whoever still waits."""
-        self._note_waiting(now_s, self._waiting)
-
-    # ---- totals -----------------------------------------------------------------------------------------------------
-
-    def _note_waiting(self, now_s: float, waiting: int) -> None:
-        """The queue the engine knows of has a new length from now on; lengths that last no time do not count."""
-        if now_s > self._waiting_since_s:
-            self.totals.waiting_request_s += self._waiting * (now_s - self._waiting_since_s)
-            self.totals.peak_waiting = max(self.totals.peak_waiting, self._waiting)
-            self._waiting_since_s = now_s
-        self._waiting = waiting
-
-    def _extend_in_system(self, now_s: float) -> None:
-        """Extend ∫N(t)dt to this instant."""
-        totals = self.totals
-        totals.in_system_request_s += (totals.arrivals - totals.departures) * (now_s - self._in_system_since_s)
-        self._in_system_since_s = now_s
-
     # ---- requests ---------------------------------------------------------------------------------------------------
 
-    def _note_chunk(self, start_s: float, end_s: float, chunk: Chunk) -> None:
-        """Part of a prompt ran. If it was the last, a token came out: the first, or the next after a preemption."""
-        request, times = chunk.state.request, self.requests
-        if chunk.how != "running":
-            self._note_waiting(start_s, self._waiting - 1)
+    def _note_chunks(self, start_s: float, end_s: float, chunks: list[Chunk]) -> None:
+        """Parts of prompts ran. After the last a token came out: the first, or the next after a preemption."""
+        times = self.requests
+        for chunk in chunks:
+            request = chunk.state.request
+            request_id = request.request_id
             if chunk.how == "new":
-                times.scheduled_s[request.request_id] = max(start_s, request.arrival_s)
-        if chunk.completes:
-            self.totals.emitted_tokens += 1
-            if isnan(times.first_token_s[request.request_id]):
-                times.first_token_s[request.request_id] = end_s
-            else:
-                self.gaps.append(request.request_id, end_s - self._preempted_s.pop(chunk.state), end_s, -1)
+                times.scheduled_s[request_id] = start_s if start_s > request.arrival_s else request.arrival_s
+            elif chunk.how == "resumed":
+                self._resumed_s.append(start_s)
+            if chunk.completes:
+                self.totals.emitted_tokens += 1
+                if chunk.state in self._preempted_s:
+                    self.gaps.append(request_id, end_s - self._preempted_s.pop(chunk.state), end_s, -1)
+                else:
+                    times.first_token_s[request_id] = end_s
 
     def _note_late(self, now_s: float, end_s: float, plan: Plan) -> None:
         """Who was preempted waits. Keep the time of the last token, which has just come, of those whose next is late.
 
         Who was paused, and is neither paused again nor preempted, has decoded in this iteration.
         """
-        if plan.preempted:
-            self._note_waiting(now_s, self._waiting + len(plan.preempted))
         for state in plan.preempted:
+            self._requeued_s.append(now_s)
             if not isnan(self.requests.first_token_s[state.request.request_id]):
                 self._preempted_s.setdefault(state, self._paused_s.pop(state, now_s))
         if self._paused_s:
@@ -189,25 +172,32 @@ class Recorder:
 
     def _note_leaving(self, now_s: float, leaving: list[RequestState]) -> None:
         """Answers are complete, also of those preempted while their last token was on the way."""
-        self._extend_in_system(now_s)
-        self.totals.departures += len(leaving)
-        times = self.requests
+        totals, times = self.totals, self.requests
+        totals.departures += len(leaving)
+        totals.in_system_request_s += len(leaving) * now_s
         for state in leaving:
+            request = state.request
+            request_id = request.request_id
             if not state.computed_tokens:
-                self._note_waiting(now_s, self._waiting - 1)
-            request_id = state.request.request_id
+                self._resumed_s.append(now_s)
             times.finish_s[request_id] = now_s
+            times.output_tokens[request_id] = state.known_tokens - request.prompt_tokens
             times.cached_tokens[request_id] = state.cached_tokens
-            times.output_tokens[request_id] = state.emitted_tokens
             times.preemptions[request_id] = state.preemptions
 
 
-def _growth_block_s(growth_blocks: Sequence[int], execution: Execution, seconds: float) -> float:
-    """Block-seconds of blocks that were taken after the first iteration, until the end of the last."""
-    left_s, step_s, increment_s = seconds, execution.first_s, execution.increment_s
-    block_s = 0.0
-    for blocks in growth_blocks:
-        left_s -= step_s
-        step_s += increment_s
-        block_s += blocks * left_s
-    return block_s
+def _held_s(growth: Growth, seconds: float, first_s: float, increment_s: float) -> float:
+    """Block-seconds of the blocks that the later iterations of a run take.
+
+    Tick j begins j steps after the run, which take j first_s + j (j - 1)/2 increment_s.
+    """
+    blocks, ticks, squares = growth
+    return blocks * seconds - ticks * first_s - (squares - ticks) / 2 * increment_s
+
+
+def _queue(joined_s: FloatArray, left_s: FloatArray, now_s: float) -> tuple[float, int]:
+    """Time integral and peak of a queue's length, until now; lengths that last no time do not count. NaN is never."""
+    joined_s, left_s = np.sort(joined_s[~np.isnan(joined_s)]), np.sort(left_s[~np.isnan(left_s)])
+    length = np.arange(1, len(joined_s) + 1) - np.searchsorted(left_s, joined_s, side="right")
+    still_there = len(joined_s) - len(left_s)
+    return float(left_s.sum() - joined_s.sum() + still_there * now_s), int(length.max(initial=0))

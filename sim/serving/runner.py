@@ -33,7 +33,7 @@ from sim.specs.request import Request
 class Runner:
     """One engine as one process. It reads its inbox only between iterations, as real engines do.
 
-    `longest_run` limits the iterations that one event may cover.
+    `now_s` is the end of what it has executed. `longest_run` limits the iterations that one event may cover.
     """
 
     def __init__(
@@ -52,12 +52,13 @@ class Runner:
         self._recorder = recorder
         self._longest_run = longest_run
         self._asynchronous = core.engine.async_scheduling
-        self._now_s = 0.0
+        self.now_s = 0.0
         self._begun_s = self._last_start_s = 0.0
         self._under_way: tuple[Plan, Execution] | None = None
         self._iterations = 1
         self._last_run: tuple[float, Execution] | None = None
         self._somebody_left = False
+        self._end_s = 0.0
         self._end: Event | None = None
         front_end.on_arrival = self._on_arrival
 
@@ -66,14 +67,17 @@ class Runner:
         while True:
             if not self._core.running:
                 yield from self._until_a_batch_starts()
-            plan = self._decide(self._now_s)
+            plan = self._decide(self.now_s)
             if plan.is_empty:
                 raise self._stalled()
             while not plan.is_empty:
-                yield self._begin(plan)
+                self._begin(plan)
+                if not self._clock.pass_until(self._end_s):
+                    self._end = self._clock.at(self._end_s)
+                    yield self._end
                 self._advance(plan)
                 if self._asynchronous:
-                    if self._last_start_s == self._now_s:  # it took no time: who was just answered may ask again
+                    if self._last_start_s == self.now_s:  # it took no time: who was just answered may ask again
                         yield self._clock.settle()
                     plan, done = self._decide(self._last_start_s), plan
                     self._close(done)
@@ -81,11 +85,11 @@ class Runner:
                         self._core.take_stock(plan)
                 else:
                     self._close(plan)
-                    if self._front_end.has_listeners:
+                    if self._front_end.has_users:
                         yield self._clock.settle()
                     if not self._core.running:
                         break
-                    plan = self._decide(self._now_s)
+                    plan = self._decide(self.now_s)
 
     # ---- one plan ---------------------------------------------------------------------------------------------------
 
@@ -93,33 +97,42 @@ class Runner:
         """What the core decides, knowing the requests that had arrived by then."""
         self._read_inbox(known_until_s)
         plan = self._core.schedule()
-        self._recorder.on_plan(plan, self._core)
+        if self._recorder.logs:
+            self._recorder.on_plan(plan, self._core)
         return plan
 
-    def _begin(self, plan: Plan) -> Event:
-        """Start executing `plan`, as often as it will come out the same; the event is the end."""
+    def _begin(self, plan: Plan) -> None:
+        """Start executing `plan`, as often as it will come out the same."""
         execution = self._executor.execute(plan, self._core)
         self._under_way = plan, execution
-        self._iterations = 1 if plan.chunks else self._repetitions(plan)
-        end_s = self._now_s + execution.duration_s(self._iterations)
-        self._end = self._clock.at(end_s)
-        return self._end
+        self._iterations, self._end_s = 1, self.now_s + execution.first_s
+        if not plan.chunks:
+            self._iterations = self._repetitions(plan, execution)
+            self._end_s = self.now_s + execution.duration_s(self._iterations)
 
-    def _repetitions(self, plan: Plan) -> int:
-        """How often to repeat a plan; once if the next decision will know of more than this one did."""
-        if self._asynchronous:
-            if self._somebody_left and self._core.waiting:
-                return 1
-            if any(map(self._core.heeds, self._front_end.unread)):
-                return 1
-        return min(self._core.horizon(plan), self._longest_run)
+    def _repetitions(self, plan: Plan, execution: Execution) -> int:
+        """How often to repeat a plan: until its horizon, or until a decision will know of what could change it."""
+        if self._asynchronous and self._somebody_left and self._core.waiting:
+            return 1
+        iterations = min(self._core.horizon(plan), self._longest_run)
+        if iterations > 1:
+            for request in self._front_end.coming(self.now_s + execution.duration_s(iterations)):
+                if self._core.heeds(request):
+                    return min(iterations, self._iterations_until_heard(request, execution))
+        return iterations
+
+    def _iterations_until_heard(self, request: Request, execution: Execution) -> int:
+        """How many iterations of the run that begins now come before the decision that first knows of a request."""
+        since_start_s = request.arrival_s - TIE_S - self.now_s
+        begun = execution.iterations_within(since_start_s) if since_start_s > 0 else 0
+        return max(begun + self._asynchronous, 1)
 
     def _advance(self, plan: Plan) -> None:
         """The time of all iterations of the plan has passed."""
         assert self._under_way is not None
         _, execution = self._under_way
-        iterations, start_s = self._iterations, self._now_s
-        self._now_s = start_s + execution.duration_s(iterations)
+        iterations, start_s = self._iterations, self.now_s
+        self.now_s = self._end_s
         self._begun_s, self._last_start_s, self._last_run = start_s, start_s, None
         if iterations > 1:
             self._core.repeat(plan, iterations)
@@ -132,22 +145,25 @@ class Runner:
         _, execution = self._under_way
         self._under_way = None
         leaving = self._core.apply(plan) if plan.finishing else []
-        self._recorder.on_executed(self._begun_s, self._now_s, plan, execution, leaving, self._core)
+        self._recorder.on_executed(self._begun_s, self.now_s, plan, execution, leaving)
+        if self._recorder.logs:
+            self._recorder.log(self._begun_s, execution.first_s, leaving, self._core)
         self._somebody_left = bool(leaving)
-        for state in leaving:
-            self._front_end.on_finish(state.request)
+        if self._front_end.awaited:
+            for state in leaving:
+                self._front_end.on_finish(state.request)
 
     def break_off(self) -> None:
         """The simulation was stopped: of the run under way, the iterations that are over count."""
-        if self._under_way is not None and self._clock.now > self._now_s:
+        if self._under_way is not None and self._clock.now > self.now_s:
             plan, execution = self._under_way
-            over = execution.iterations_over(self._clock.now - self._now_s)
+            over = execution.iterations_over(self._clock.now - self.now_s)
             if over:
                 self._iterations = min(self._iterations, over)
+                self._end_s = self.now_s + execution.duration_s(self._iterations)
                 self._advance(plan)
                 self._close(plan)
-        self._read_inbox(self._now_s)
-        self._recorder.on_broken_off(self._now_s)
+        self._read_inbox(self.now_s)
 
     # ---- arrivals ---------------------------------------------------------------------------------------------------
 
@@ -156,13 +172,11 @@ class Runner:
         if self._iterations == 1 or self._under_way is None or not self._core.heeds(request):
             return
         _, execution = self._under_way
-        since_start_s = request.arrival_s - TIE_S - self._now_s
-        begun = execution.iterations_within(since_start_s) if since_start_s > 0 else 0
-        iterations = max(begun + self._asynchronous, 1)
+        iterations = self._iterations_until_heard(request, execution)
         if iterations < self._iterations:
-            self._iterations = iterations
+            self._iterations, self._end_s = iterations, self.now_s + execution.duration_s(iterations)
             assert self._end is not None
-            self._clock.bring_forward(self._end, self._now_s + execution.duration_s(iterations))
+            self._clock.bring_forward(self._end, self._end_s)
 
     def _read_inbox(self, known_until_s: float) -> None:
         """Hand over to the core what had arrived by then."""
@@ -187,7 +201,7 @@ class Runner:
         yield from self._let_time_pass(None)
         while not self._core.waiting:
             yield from self._let_time_pass(self._front_end.news())
-        while self._is_filling() and self._now_s < self._deadline_s():
+        while self._is_filling() and self.now_s < self._deadline_s():
             news, deadline_s = self._front_end.news(), self._deadline_s()
             yield from self._let_time_pass(news if math.isinf(deadline_s) else news | self._clock.at(deadline_s))
 
@@ -196,9 +210,10 @@ class Runner:
         if event is not None:
             yield event
             self._last_run = None
-        yield self._clock.settle()
-        self._now_s = max(self._now_s, self._clock.now)
-        self._read_inbox(self._now_s)
+        if self._front_end.has_users:
+            yield self._clock.settle()
+        self.now_s = max(self.now_s, self._clock.now)
+        self._read_inbox(self.now_s)
 
     def _is_filling(self) -> bool:
         """Whether an idle static engine holds a batch back that could still grow."""
@@ -214,6 +229,6 @@ class Runner:
 
     def _stalled(self) -> ServesimError:
         return ServesimError(
-            f"engine: at {self._now_s:.6f} s nothing can run although {len(self._core.waiting)} requests wait; "
+            f"engine: at {self.now_s:.6f} s nothing can run although {len(self._core.waiting)} requests wait; "
             "raise engine.num_gpu_blocks or lower engine.watermark"
         )

@@ -54,12 +54,13 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
     clock, recorder = Clock(), Recorder(on_record)
     core = SchedulerCore(experiment.engine)
     executor = Executor(experiment.engine, cost_model(experiment), isinstance(experiment.cost, PerRequestCost))
-    front_end = FrontEnd(clock, recorder)
+    front_end = FrontEnd(clock)
     runner = Runner(clock, core, executor, front_end, recorder, longest_run=1 if on_record else LONGEST_RUN)
     if workload.users is None:
-        clock.process(front_end.feed(iter(workload)))
+        front_end.expect(iter(workload))
     else:
         _refuse_endless_forming(core, workload.users)
+        front_end.has_users = True
         users = ClosedLoopUsers(clock, front_end, workload)
         for session_id in range(workload.users):
             clock.process(users.user(session_id))
@@ -68,6 +69,7 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
     interrupted = clock.run_to_the_end()
     if interrupted:
         runner.break_off()
+    recorder.on_end(max(runner.now_s, recorder.end_s))
     performance = Performance(
         cpu_s=time.process_time() - cpu_s,
         wall_s=time.perf_counter() - wall_s,

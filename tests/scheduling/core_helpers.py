@@ -100,3 +100,8 @@ def computed_tokens(core: SchedulerCore, state: RequestState) -> int:
 def emitted_tokens(core: SchedulerCore, state: RequestState) -> int:
     """Outputs of a request, those of the iteration under way included."""
     return core.decodes.emitted_tokens(state) if state.decoding else state.emitted_tokens
+
+
+def answer_tokens(state: RequestState) -> int:
+    """Outputs after which the model stops."""
+    return state.final_tokens - state.request.prompt_tokens

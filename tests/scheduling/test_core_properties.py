@@ -13,7 +13,7 @@ from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
-from core_helpers import computed_tokens, emitted_tokens
+from core_helpers import answer_tokens, computed_tokens, emitted_tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenarios import SHORT, descriptions, engines, seats_of
@@ -137,7 +137,7 @@ def test_repeating_a_plan_is_the_same_as_asking_again(scenario: Scenario, seed: 
             assert not any(again.finishing for again in decided[:-1])
             used_blocks = [plan.used_blocks, *(again.used_blocks for again in decided)]
             core.repeat(plan, iterations)
-            assert list(plan.growth_blocks) == [after - before for before, after in pairwise(used_blocks)]
+            assert plan.growth == moments([after - before for before, after in pairwise(used_blocks)])
             assert ids(plan.finishing) == ids(decided[-1].finishing)
             assert by_id(progress(core)) == by_id(progress(asked))
             check_accounts(core)
@@ -213,10 +213,18 @@ def check_decode_group(core: SchedulerCore) -> None:
     assert (decodes.count, decodes.context_tokens) == (len(members), sum(computed))
     held = [sum(core.blocks_held(tokens + tick) for tokens in computed) for tick in range(20)]
     growth = [after - before for before, after in pairwise(held)]
-    assert decodes.blocks_by_tick(len(growth)) == growth
+    assert all(decodes.growth(ticks) == moments(growth[:ticks]) for ticks in range(20))
     assert decodes.blocks_in_next_tick() == growth[0]
     if members:
-        assert decodes.ticks_to_finish() == min(state.output_tokens - emitted_tokens(core, state) for state in members)
+        fitting = [sum(after <= held[0] + blocks for after in held[1:]) for blocks in range(20)]
+        assert [decodes.ticks_with(blocks, 19) for blocks in range(20)] == fitting
+        assert decodes.ticks_to_finish() == min(answer_tokens(state) - emitted_tokens(core, state) for state in members)
+
+
+def moments(blocks: list[int]) -> tuple[int, int, int]:
+    """What `Growth` says of blocks tick by tick."""
+    ticks = [tick for tick, grown in enumerate(blocks, start=1) for _ in range(grown)]
+    return len(ticks), sum(ticks), sum(tick**2 for tick in ticks)
 
 
 def check_plan(core: SchedulerCore, plan: Plan, before: dict[RequestState, Progress]) -> None:
@@ -234,7 +242,7 @@ def check_plan(core: SchedulerCore, plan: Plan, before: dict[RequestState, Progr
     assert plan.decode_requests == len(decoding)
     assert plan.decode_context_tokens == sum(after[state].computed_tokens for state in decoding)
     assert list(chunks) == [state for state in ran if state in chunks]
-    assert set(plan.finishing) == {s for s in emitting if after[s].emitted_tokens == s.output_tokens}
+    assert set(plan.finishing) == {s for s in emitting if after[s].emitted_tokens == answer_tokens(s)}
     assert sum(moved.values()) <= (engine.max_num_batched_tokens or sum(moved.values()))
     assert (plan.running, plan.waiting) == (len(core.running), len(core.waiting))
     assert (plan.used_blocks, plan.stored_tokens) == (core.pool.used_blocks, core.stored_tokens)
@@ -264,7 +272,7 @@ def check_nobody_idles_without_reason(core: SchedulerCore, plan: Plan, before: d
     engine = core.engine
     budget_left = (engine.max_num_batched_tokens or 10**9) - plan.decode_requests - plan.prefill_tokens
     if engine.prefill_schedule_interval == 1 and budget_left:
-        active = [state for state in core.running if before[state].emitted_tokens < state.output_tokens]
+        active = [state for state in core.running if before[state].emitted_tokens < answer_tokens(state)]
         assert plan.decode_requests + len(plan.chunks) == len(active)
     assert (plan.blocked_by is None) == (not len(core.waiting))
     if plan.blocked_by is None:

@@ -30,7 +30,7 @@ class Twin:
     """One request in both pools."""
 
     def __init__(self, request: Request) -> None:
-        self.state = RequestState(request, request.request_id, 1, 0)
+        self.state = RequestState(request, request.request_id, 1)
         self.state.text = text_of(request, BLOCK)
         self.state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // BLOCK
         self.holder = Holder(hashes_of(request))

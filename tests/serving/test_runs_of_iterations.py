@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from interrupts import interrupt_at
 from small_runs import ORCA, PREEMPTING, STATIC, experiment
 
 import sim
 from sim.metrics.runs import durations_s, each_iteration
-from sim.serving.front_end import FrontEnd
 from sim.study.run import RunResult
 
 LONG = {
@@ -120,13 +119,8 @@ def test_the_runs_unrolled_are_the_single_iterations(changes: dict[str, Any]) ->
 def test_an_interruption_in_the_middle_of_a_run_leaves_what_single_iterations_leave(
     changes: dict[str, Any], last_arrival: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def submit(front_end: FrontEnd, request: Any) -> None:
-        arrive(front_end, request)
-        if request.request_id == last_arrival:
-            signal.raise_signal(signal.SIGINT)
-
-    arrive = FrontEnd.submit
-    monkeypatch.setattr(FrontEnd, "submit", submit)
+    arrivals = sim.run(experiment(changes)).requests["arrival_s"]
+    interrupt_at(monkeypatch, arrivals[last_arrival])
     at_once, one_by_one = both(changes)
     assert at_once.summary["sim"]["interrupted"]
     assert_equal_frames(at_once.requests, one_by_one.requests)

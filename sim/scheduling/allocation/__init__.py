@@ -1,4 +1,7 @@
-"""KV reservation: how many blocks a request holds once it has `tokens` tokens. One file a rule, one line here."""
+"""KV reservation: how many blocks a request holds once it has so many tokens. One file a rule, one line here.
+
+A rule is a function of the engine that returns that number as a function of the tokens.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Callable
 from sim.scheduling.allocation import paged, reserved
 from sim.specs.engine import EngineSpec
 
-Allocation = Callable[[int, EngineSpec], int]
+Allocation = Callable[[int], int]
 
-ALLOCATIONS: dict[str, Allocation] = {"paged": paged.blocks_held, "reserved": reserved.blocks_held}
+ALLOCATIONS: dict[str, Callable[[EngineSpec], Allocation]] = {
+    "paged": paged.blocks_held,
+    "reserved": reserved.blocks_held,
+}

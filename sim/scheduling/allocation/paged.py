@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sim.specs.engine import EngineSpec
 
 
-def blocks_held(tokens: int, engine: EngineSpec) -> int:
-    """Just the blocks that `tokens` tokens fill."""
-    return engine.blocks_for(tokens)
+def blocks_held(engine: EngineSpec) -> Callable[[int], int]:
+    """Just the blocks that the tokens fill."""
+    block_size = engine.block_size
+    return lambda tokens: -(-tokens // block_size)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sim.specs.engine import EngineSpec
 
 
-def blocks_held(tokens: int, engine: EngineSpec) -> int:
+def blocks_held(engine: EngineSpec) -> Callable[[int], int]:
     """A full slot from the first token on."""
-    return engine.slot_blocks
+    slot_blocks = engine.slot_blocks
+    return lambda tokens: slot_blocks if tokens else 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sim.specs.engine import EngineSpec
 
 
-def blocks_required(known_tokens: int, chunk_tokens: int, engine: EngineSpec) -> int:
+def blocks_required(engine: EngineSpec) -> Callable[[int, int], int]:
     """Blocks of the chunk that would run now."""
-    return engine.blocks_for(chunk_tokens)
+    block_size = engine.block_size
+    return lambda known_tokens, chunk_tokens: -(-chunk_tokens // block_size)

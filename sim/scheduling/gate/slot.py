@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sim.specs.engine import EngineSpec
 
 
-def blocks_required(known_tokens: int, chunk_tokens: int, engine: EngineSpec) -> int:
+def blocks_required(engine: EngineSpec) -> Callable[[int, int], int]:
     """Blocks of a full slot."""
-    return engine.slot_blocks
+    slot_blocks = engine.slot_blocks
+    return lambda known_tokens, chunk_tokens: slot_blocks

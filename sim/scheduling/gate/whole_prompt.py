@@ -5,9 +5,12 @@ vLLM 0.33's `scheduler_reserve_full_isl`: without it a burst of long prompts is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sim.specs.engine import EngineSpec
 
 
-def blocks_required(known_tokens: int, chunk_tokens: int, engine: EngineSpec) -> int:
+def blocks_required(engine: EngineSpec) -> Callable[[int, int], int]:
     """Blocks of the whole known sequence."""
-    return engine.blocks_for(known_tokens)
+    block_size = engine.block_size
+    return lambda known_tokens, chunk_tokens: -(-known_tokens // block_size)

@@ -9,27 +9,19 @@ from sim.specs.request import Request
 
 
 class FcfsOrder(deque[RequestState]):
-    """A double-ended queue, the head on the left."""
+    """A double-ended queue, the head on the left: requests join at the tail, preempted ones return to the head."""
+
+    push = deque.append
+    push_preempted = deque.appendleft
+    pop = deque.popleft
 
     def would_be_first(self, request: Request) -> bool:
         """Only if nobody waits."""
         return not self
 
-    def push(self, state: RequestState) -> None:
-        """Join at the tail."""
-        self.append(state)
-
-    def push_preempted(self, state: RequestState) -> None:
-        """Return to the head."""
-        self.appendleft(state)
-
     def head(self) -> RequestState:
         """The longest waiting request."""
         return self[0]
-
-    def pop(self) -> RequestState:  # type: ignore[override]
-        """Remove and return the head."""
-        return self.popleft()
 
     def victim(self, running: dict[RequestState, None]) -> RequestState:
         """The last admitted."""
