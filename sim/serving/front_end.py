@@ -68,6 +68,10 @@ class FrontEnd:
         if answered is not None:
             answered.succeed()
 
+    def has_news(self, until_s: float) -> bool:
+        """Whether `take` would find anything."""
+        return self.next_arrival_s <= until_s + TIE_S or len(self._submitted) > 0
+
     def take(self, until_s: float) -> list[Request]:
         """The requests that came up to and including `until_s` and were not taken yet, in order of arrival."""
         until_s += TIE_S

@@ -24,7 +24,7 @@ from sim.errors import ServesimError
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
 from sim.serving.clock import Clock
-from sim.serving.executor import Execution, Executor
+from sim.serving.executor import NOTHING, Execution, Executor
 from sim.serving.front_end import TIE_S, FrontEnd
 from sim.serving.recorder import Recorder
 from sim.specs.request import Request
@@ -54,9 +54,9 @@ class Runner:
         self._asynchronous = core.engine.async_scheduling
         self.now_s = 0.0
         self._begun_s = self._last_start_s = 0.0
-        self._under_way: tuple[Plan, Execution] | None = None
-        self._iterations = 1
-        self._last_run: tuple[float, Execution] | None = None
+        self._under_way: Plan | None = None
+        self._execution = NOTHING
+        self._iterations = self._last_iterations = 1
         self._somebody_left = False
         self._end_s = 0.0
         self._end: Event | None = None
@@ -95,7 +95,8 @@ class Runner:
 
     def _decide(self, known_until_s: float) -> Plan:
         """What the core decides, knowing the requests that had arrived by then."""
-        self._read_inbox(known_until_s)
+        if self._front_end.has_news(known_until_s):
+            self._read_inbox(known_until_s)
         plan = self._core.schedule()
         if self._recorder.logs:
             self._recorder.on_plan(plan, self._core)
@@ -103,8 +104,8 @@ class Runner:
 
     def _begin(self, plan: Plan) -> None:
         """Start executing `plan`, as often as it will come out the same."""
-        execution = self._executor.execute(plan, self._core)
-        self._under_way = plan, execution
+        self._under_way = plan
+        self._execution = execution = self._executor.execute(plan, self._core)
         self._iterations, self._end_s = 1, self.now_s + execution.first_s
         if not plan.chunks:
             self._iterations = self._repetitions(plan, execution)
@@ -129,25 +130,20 @@ class Runner:
 
     def _advance(self, plan: Plan) -> None:
         """The time of all iterations of the plan has passed."""
-        assert self._under_way is not None
-        _, execution = self._under_way
-        iterations, start_s = self._iterations, self.now_s
+        self._begun_s = self._last_start_s = self.now_s
         self.now_s = self._end_s
-        self._begun_s, self._last_start_s, self._last_run = start_s, start_s, None
+        self._last_iterations = iterations = self._iterations
         if iterations > 1:
             self._core.repeat(plan, iterations)
-            self._last_start_s += execution.duration_s(iterations - 1)
-            self._last_run = start_s, execution
+            self._last_start_s += self._execution.duration_s(iterations - 1)
 
     def _close(self, plan: Plan) -> None:
         """The outcome of a plan: who is done leaves and has his answer."""
-        assert self._under_way is not None
-        _, execution = self._under_way
         self._under_way = None
         leaving = self._core.apply(plan) if plan.finishing else []
-        self._recorder.on_executed(self._begun_s, self.now_s, plan, execution, leaving)
+        self._recorder.on_executed(self._begun_s, self.now_s, plan, self._execution, leaving)
         if self._recorder.logs:
-            self._recorder.log(self._begun_s, execution.first_s, leaving, self._core)
+            self._recorder.log(self._begun_s, self._execution.first_s, leaving, self._core)
         self._somebody_left = bool(leaving)
         if self._front_end.awaited:
             for state in leaving:
@@ -156,11 +152,11 @@ class Runner:
     def break_off(self) -> None:
         """The simulation was stopped: of the run under way, the iterations that are over count."""
         if self._under_way is not None and self._clock.now > self.now_s:
-            plan, execution = self._under_way
-            over = execution.iterations_over(self._clock.now - self.now_s)
+            plan = self._under_way
+            over = self._execution.iterations_over(self._clock.now - self.now_s)
             if over:
                 self._iterations = min(self._iterations, over)
-                self._end_s = self.now_s + execution.duration_s(self._iterations)
+                self._end_s = self.now_s + self._execution.duration_s(self._iterations)
                 self._advance(plan)
                 self._close(plan)
         self._read_inbox(self.now_s)
@@ -171,10 +167,9 @@ class Runner:
         """Cut the run of iterations under way if the newcomer could change what is decided."""
         if self._iterations == 1 or self._under_way is None or not self._core.heeds(request):
             return
-        _, execution = self._under_way
-        iterations = self._iterations_until_heard(request, execution)
+        iterations = self._iterations_until_heard(request, self._execution)
         if iterations < self._iterations:
-            self._iterations, self._end_s = iterations, self.now_s + execution.duration_s(iterations)
+            self._iterations, self._end_s = iterations, self.now_s + self._execution.duration_s(iterations)
             assert self._end is not None
             self._clock.bring_forward(self._end, self._end_s)
 
@@ -186,13 +181,13 @@ class Runner:
 
     def _first_boundary_s(self, request: Request, known_until_s: float) -> float:
         """When the engine read a request: at the first boundary after it came, perhaps inside the run just over."""
-        if self._last_run is None:
+        if self._last_iterations == 1:
             return known_until_s
-        start_s, execution = self._last_run
+        start_s = self._begun_s
         if request.arrival_s <= start_s + TIE_S:
             return start_s
-        iterations = execution.iterations_within(request.arrival_s - TIE_S - start_s)
-        return min(known_until_s, start_s + execution.duration_s(iterations))
+        iterations = self._execution.iterations_within(request.arrival_s - TIE_S - start_s)
+        return min(known_until_s, start_s + self._execution.duration_s(iterations))
 
     # ---- idle -------------------------------------------------------------------------------------------------------
 
@@ -209,7 +204,7 @@ class Runner:
         """Until `event` if given, and until its instant has settled; then the inbox is read."""
         if event is not None:
             yield event
-            self._last_run = None
+            self._last_iterations = 1
         if self._front_end.has_users:
             yield self._clock.settle()
         self.now_s = max(self.now_s, self._clock.now)
