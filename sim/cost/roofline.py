@@ -66,11 +66,12 @@ class RooflineModel:
         """Seconds of one iteration."""
         decodes, context_tokens, prefills, prefill_tokens, pairs, prefill_context_tokens, _ = batch
         rows, sequences = decodes + prefill_tokens, decodes + prefills
-        if rows not in self._rows_s:
-            self._rows_s[rows] = total_s(self._by_rows(batch))
-        if sequences not in self._sequences_s:
-            self._sequences_s[sequences] = total_s(self._by_sequences(batch))
-        seconds = self._rows_s[rows] + self._sequences_s[sequences] + self._context_token_s * context_tokens
+        rows_s, sequences_s = self._rows_s.get(rows), self._sequences_s.get(sequences)
+        if rows_s is None:
+            rows_s = self._rows_s[rows] = total_s(self._by_rows(batch))
+        if sequences_s is None:
+            sequences_s = self._sequences_s[sequences] = total_s(self._by_sequences(batch))
+        seconds: float = rows_s + sequences_s + self._context_token_s * context_tokens
         if not prefills:
             return seconds
         memory_s = self._prefill_context_token_s * prefill_context_tokens + self._prefill_token_s * prefill_tokens

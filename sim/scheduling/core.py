@@ -274,11 +274,11 @@ class SchedulerCore:
 
     def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> Blocker | None:
         """Start waiting requests in their order; the first that cannot start ends the pass, and why is returned."""
-        waiting, running, hit = self.waiting, self.running, NOTHING_FOUND
+        waiting, running, pool, hit = self.waiting, self.running, self.pool, NOTHING_FOUND
         while waiting:
             state = waiting.head()
             if self._caches:
-                hit = self.pool.find(state)
+                hit = pool.find(state)
             wanted = state.known_tokens - hit.blocks * self._block_size
             uncut = wanted if wanted < threshold else threshold
             tokens = uncut if uncut < budget else budget
@@ -288,7 +288,7 @@ class SchedulerCore:
                 return "seats"
             if held and wanted > 1:
                 return "prefill cadence"
-            if self._blocks_to_admit(state, tokens, hit) > self.pool.free_blocks:
+            if self._blocks_to_admit(state, tokens, hit) > pool.free_blocks:
                 return "kv blocks"
             waiting.pop()
             if hit.blocks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from math import inf
 
 from simpy.events import Event
@@ -14,6 +14,9 @@ from sim.specs.request import Request
 
 TIE_S = 1e-9
 """Arrivals closer than this behind a step boundary count as at it, whatever the rounding of sums of step times."""
+
+KNOWN_AHEAD = 64
+"""Requests read from the timetable at once."""
 
 
 class FrontEnd:
@@ -43,7 +46,8 @@ class FrontEnd:
     def expect(self, timetable: Iterator[Request]) -> None:
         """Requests that arrive at known times, in their order."""
         self._timetable = timetable
-        self._find_next()
+        if self._look_ahead():
+            self.next_arrival_s = self._upcoming[0].arrival_s
 
     def submit(self, request: Request) -> None:
         """A request arrives now."""
@@ -76,9 +80,10 @@ class FrontEnd:
         """The requests that came up to and including `until_s` and were not taken yet, in order of arrival."""
         until_s += TIE_S
         taken: list[Request] = []
+        upcoming = self._upcoming
         while self.next_arrival_s <= until_s:
-            taken.append(self._upcoming.popleft())
-            self._find_next()
+            taken.append(upcoming.popleft())
+            self.next_arrival_s = upcoming[0].arrival_s if upcoming or self._look_ahead() else inf
         if self._submitted:
             while self._submitted and self._submitted[0].arrival_s <= until_s:
                 taken.append(self._submitted.popleft())
@@ -101,15 +106,11 @@ class FrontEnd:
             self._bell = self._clock.at(self.next_arrival_s)
         return self._bell
 
-    def _find_next(self) -> None:
-        self.next_arrival_s = self._upcoming[0].arrival_s if self._upcoming or self._look_ahead() else inf
-
     def _look_ahead(self) -> bool:
-        """Read one more request from the timetable; false when there is none."""
-        request = next(self._timetable, None)
-        if request is not None:
-            self._upcoming.append(request)
-        return request is not None
+        """Read some more requests from the timetable; false when there are none."""
+        known = len(self._upcoming)
+        self._upcoming.extend(islice(self._timetable, KNOWN_AHEAD))
+        return len(self._upcoming) > known
 
     def _ring(self) -> None:
         if self._bell is not None and not self._bell.processed:

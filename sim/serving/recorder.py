@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -64,21 +64,23 @@ class Recorder:
         self._requeued_s = array("d")
         self._resumed_s = array("d")
 
-    def on_queued(self, now_s: float, request: Request) -> None:
-        """The engine read a request from its inbox, at the boundary `now_s`."""
-        totals, times, request_id, arrival_s = self.totals, self.requests, request.request_id, request.arrival_s
-        if not totals.arrivals:
-            self.start_s = arrival_s
-        totals.arrivals += 1
-        totals.in_system_request_s -= arrival_s
-        if request_id >= times.rows:
-            times.make_room(request_id)
-        times.arrival_s[request_id] = arrival_s
-        times.queued_s[request_id] = now_s if now_s > arrival_s else arrival_s
-        if request.session_id is not None:
-            times.session_id[request_id] = request.session_id
+    def on_queued(self, requests: Sequence[Request], boundaries_s: Iterable[float]) -> None:
+        """The engine read requests from its inbox, each at a boundary."""
+        totals, times = self.totals, self.requests
+        if requests and not totals.arrivals:
+            self.start_s = requests[0].arrival_s
+        totals.arrivals += len(requests)
+        for request, boundary_s in zip(requests, boundaries_s, strict=False):
+            request_id, arrival_s = request.request_id, request.arrival_s
+            if request_id >= times.rows:
+                times.make_room(request_id)
+            totals.in_system_request_s -= arrival_s
+            times.arrival_s[request_id] = arrival_s
+            times.queued_s[request_id] = boundary_s
+            if request.session_id is not None:
+                times.session_id[request_id] = request.session_id
         if self.logs:
-            self._read_since_step.append(request_id)
+            self._read_since_step += [request.request_id for request in requests]
 
     def on_plan(self, plan: Plan, core: SchedulerCore) -> None:
         """An iteration starts: the first half of its log line."""
@@ -114,6 +116,8 @@ class Recorder:
     def on_end(self, now_s: float) -> None:
         """The run ends here, whoever is still there."""
         totals, times = self.totals, self.requests.arrays()
+        for name in ("queued_s", "scheduled_s"):  # what came within a tie of a boundary came before it
+            np.maximum(times[name], times["arrival_s"], out=times[name])
         totals.in_system_request_s += (totals.arrivals - totals.departures) * now_s
         joined_s = np.concatenate([times["queued_s"], self._requeued_s])
         left_s = np.concatenate([times["scheduled_s"], self._resumed_s])
@@ -141,16 +145,16 @@ class Recorder:
         """Parts of prompts ran. After the last a token came out: the first, or the next after a preemption."""
         times = self.requests
         for chunk in chunks:
-            request = chunk.state.request
-            request_id = request.request_id
-            if chunk.how == "new":
-                times.scheduled_s[request_id] = start_s if start_s > request.arrival_s else request.arrival_s
-            elif chunk.how == "resumed":
+            state, how = chunk.state, chunk.how
+            request_id = state.request.request_id
+            if how == "new":
+                times.scheduled_s[request_id] = start_s
+            elif how == "resumed":
                 self._resumed_s.append(start_s)
             if chunk.completes:
                 self.totals.emitted_tokens += 1
-                if chunk.state in self._preempted_s:
-                    self.gaps.append(request_id, end_s - self._preempted_s.pop(chunk.state), end_s, -1)
+                if state in self._preempted_s:
+                    self.gaps.append(request_id, end_s - self._preempted_s.pop(state), end_s, -1)
                 else:
                     times.first_token_s[request_id] = end_s
 
@@ -176,12 +180,11 @@ class Recorder:
         totals.departures += len(leaving)
         totals.in_system_request_s += len(leaving) * now_s
         for state in leaving:
-            request = state.request
-            request_id = request.request_id
+            request_id = state.request.request_id
             if not state.computed_tokens:
                 self._resumed_s.append(now_s)
             times.finish_s[request_id] = now_s
-            times.output_tokens[request_id] = state.known_tokens - request.prompt_tokens
+            times.output_tokens[request_id] = state.emitted_tokens
             times.cached_tokens[request_id] = state.cached_tokens
             times.preemptions[request_id] = state.preemptions
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from itertools import repeat
 
 from simpy.events import Event
 
@@ -175,14 +176,16 @@ class Runner:
 
     def _read_inbox(self, known_until_s: float) -> None:
         """Hand over to the core what had arrived by then."""
-        for request in self._front_end.take(known_until_s):
+        requests = self._front_end.take(known_until_s)
+        for request in requests:
             self._core.enqueue(request)
-            self._recorder.on_queued(self._first_boundary_s(request, known_until_s), request)
+        if self._last_iterations == 1:
+            self._recorder.on_queued(requests, repeat(known_until_s))
+        else:
+            self._recorder.on_queued(requests, [self._first_boundary_s(each, known_until_s) for each in requests])
 
     def _first_boundary_s(self, request: Request, known_until_s: float) -> float:
-        """When the engine read a request: at the first boundary after it came, perhaps inside the run just over."""
-        if self._last_iterations == 1:
-            return known_until_s
+        """The first boundary after a request came, inside the run just over."""
         start_s = self._begun_s
         if request.arrival_s <= start_s + TIE_S:
             return start_s
