@@ -149,9 +149,10 @@ class SchedulerCore:
         """`plan` was executed `iterations` times, which is at most its horizon."""
         more = iterations - 1
         plan.iterations = iterations
-        plan.growth = self.decodes.growth(more)
-        if plan.growth.blocks:
-            self.pool.allocate(plan.growth.blocks)
+        plan.grown_blocks = self.decodes.blocks_in(more)
+        if plan.grown_blocks:
+            plan.growth = self.decodes.next_lap()
+            self.pool.allocate(plan.grown_blocks)
         self.stored_tokens += more * self.decodes.count
         if self._cadence.counts:
             self._cadence.skip(more)

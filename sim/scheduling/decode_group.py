@@ -10,22 +10,8 @@ are its tokens at joining plus the ticks since, and all that can happen to the g
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from itertools import count
-from operator import mul
-from typing import NamedTuple
 
 from sim.scheduling.state import RequestState
-
-
-class Growth(NamedTuple):
-    """Blocks taken in ticks 1, 2, ...: how many, and the sums over them of the tick and of the tick's square."""
-
-    blocks: int
-    ticks: int
-    squares: int
-
-
-NO_GROWTH = Growth(0, 0, 0)
 
 
 class DecodeGroup:
@@ -95,40 +81,29 @@ class DecodeGroup:
         return self._growing[self.ticks % self._lap] if self.grows else 0
 
     def ticks_with(self, blocks: int, ticks: int) -> int:
-        """How many of the next `ticks` ticks `blocks` blocks suffice for: every member takes one a lap of the wheel."""
+        """How many of the next `ticks` ticks `blocks` blocks suffice for."""
         if not self.grows or blocks >= self.count * (ticks // self._lap + 1):
             return ticks
         laps, blocks = divmod(blocks, self.count)
         fitting = laps * self._lap
-        for grown in self._next_lap():
+        for grown in self.next_lap():
             blocks -= grown
             if blocks < 0 or fitting >= ticks:
                 break
             fitting += 1
         return min(fitting, ticks)
 
-    def growth(self, ticks: int) -> Growth:
-        """The blocks taken in the next `ticks` ticks."""
-        if not self.grows or not ticks:
-            return NO_GROWTH
-        size, lap = self._lap, self._next_lap()
-        laps, rest = divmod(ticks, size)
-        part = _moments(lap[:rest]) if rest else NO_GROWTH
-        if not laps:
-            return part
-        full, ramp, squares = _moments(lap), laps * (laps - 1) // 2, (laps - 1) * laps * (2 * laps - 1) // 6
-        shift = laps * size
-        return Growth(
-            laps * full.blocks + part.blocks,
-            laps * full.ticks + size * ramp * full.blocks + part.ticks + shift * part.blocks,
-            laps * full.squares + 2 * size * ramp * full.ticks + size * size * squares * full.blocks
-            + part.squares + 2 * shift * part.ticks + shift * shift * part.blocks,
-        )  # fmt: skip
-
-    def _next_lap(self) -> list[int]:
-        """New blocks in each of the next ticks, until the wheel has turned once."""
+    def next_lap(self) -> list[int]:
+        """New blocks in each of the next ticks, until the wheel has turned once; from then on it repeats itself."""
         now = self.ticks % self._lap
         return self._growing[now:] + self._growing[:now]
+
+    def blocks_in(self, ticks: int) -> int:
+        """New blocks in the next `ticks` ticks together: every member takes one a lap of the wheel."""
+        if not self.grows:
+            return 0
+        laps, rest = divmod(ticks, self._lap)
+        return laps * self.count + sum(self.next_lap()[:rest])
 
     def _place(self, state: RequestState, offset_tokens: int, finish_tick: int) -> None:
         """Onto both wheels. A member with c tokens needs a block for the next one when c is a multiple of the size."""
@@ -155,9 +130,3 @@ class DecodeGroup:
         state.decoding = False
         self.count -= 1
         self.context_tokens -= state.computed_tokens
-
-
-def _moments(blocks: list[int]) -> Growth:
-    """Of blocks tick by tick."""
-    by_tick = list(map(mul, blocks, count(1)))
-    return Growth(sum(blocks), sum(by_tick), sum(map(mul, by_tick, count(1))))

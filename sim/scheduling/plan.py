@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sim.scheduling.decode_group import NO_GROWTH, Growth
 from sim.scheduling.state import RequestState
 
 How = Literal["running", "new", "resumed"]
@@ -36,9 +35,9 @@ class Plan:
 
     In the first one `decode_requests` requests compute a token each and attend to `decode_context_tokens` tokens in
     all, their new ones included; then come the `chunks`. `finishing` emit their last token in the last iteration.
-    `paused` are decodes for which there was no budget. `growth` are the blocks that the iterations after the first
-    took. `padding_requests` are finished members of a static batch whose
-    slots still compute. `blocked_by` says why the head of the waiting queue could not start; None when nobody was left
+    `paused` are decodes for which there was no budget. `grown_blocks` are taken by the iterations after the
+    first: `growth` says how many by each, and starts over at its end. `padding_requests` are finished members of a
+    static batch whose slots still compute. `blocked_by` says why the head of the waiting queue could not start; None when nobody was left
     waiting. `running`, `waiting`, `idle_slots`, `used_blocks` and `stored_tokens` are the core's once it has decided.
     """
 
@@ -47,7 +46,8 @@ class Plan:
     decode_context_tokens: int = 0
     preempted: Sequence[RequestState] = ()
     paused: Sequence[RequestState] = ()
-    growth: Growth = NO_GROWTH
+    grown_blocks: int = 0
+    growth: Sequence[int] = ()
     padding_requests: int = 0
     padding_context_tokens: int = 0
     blocked_by: Blocker | None = None

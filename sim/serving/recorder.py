@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.scheduling.core import SchedulerCore
-from sim.scheduling.decode_group import Growth
 from sim.scheduling.plan import BLOCKERS, Chunk, Plan
 from sim.scheduling.schedule_log import Record, decision_record, outcome_record
 from sim.scheduling.state import RequestState
@@ -61,6 +60,8 @@ class Recorder:
         self._read_since_step: list[int] = []
         self._preempted_s: dict[RequestState, float] = {}
         self._paused_s: dict[RequestState, float] = {}
+        self._growing_runs = array("q")
+        self._growth = array("i")
         self._requeued_s = array("d")
         self._resumed_s = array("d")
 
@@ -96,15 +97,15 @@ class Recorder:
             self._note_late(start_s, end_s, plan)
         batch, first_s, increment_s, padding_tokens = execution
         decodes, context, prefills, prefill_tokens, pairs, prefill_context, _ = batch
-        grown_blocks, grown_block_s = plan.growth.blocks, 0.0
-        if grown_blocks:
-            grown_block_s = _held_s(plan.growth, end_s - start_s, first_s, increment_s)
+        if plan.grown_blocks:
+            self._growing_runs.append(len(self.iterations))
+            self._growth.extend(plan.growth)
         self.totals.emitted_tokens += plan.iterations * plan.decode_requests
         self.iterations.append(
             start_s, plan.iterations, first_s, increment_s,
             decodes, context, prefills, prefill_tokens, pairs, prefill_context,
             padding_tokens, plan.padding_requests, plan.running, plan.waiting, plan.idle_slots,
-            plan.used_blocks, grown_blocks, grown_block_s, plan.stored_tokens,
+            plan.used_blocks, plan.grown_blocks, 0.0, plan.stored_tokens,
             len(plan.preempted), BLOCKERS[plan.blocked_by],
         )  # fmt: skip
         if plan.chunks:
@@ -119,9 +120,31 @@ class Recorder:
         for name in ("queued_s", "scheduled_s"):  # what came within a tie of a boundary came before it
             np.maximum(times[name], times["arrival_s"], out=times[name])
         totals.in_system_request_s += (totals.arrivals - totals.departures) * now_s
+        self._note_growth()
         joined_s = np.concatenate([times["queued_s"], self._requeued_s])
         left_s = np.concatenate([times["scheduled_s"], self._resumed_s])
         totals.waiting_request_s, totals.peak_waiting = _queue(joined_s, left_s, now_s)
+
+    def _note_growth(self) -> None:
+        """Block-seconds of blocks that runs took after their first iteration: how often tick j comes, and what is left.
+
+        Tick j begins j steps after the run, which take j first_s + j (j - 1)/2 increment_s.
+        """
+        if not self._growing_runs:
+            return
+        which, runs = np.frombuffer(self._growing_runs, np.int64), self.iterations.arrays()
+        lap = np.frombuffer(self._growth, np.int32).reshape(len(which), -1)
+        ticks, first_s, increment_s = (runs[name][which] for name in ("iterations", "first_step_s", "step_increment_s"))
+        ticks = ticks - 1.0
+        run_s = (ticks + 1) * first_s + ticks * (ticks + 1) / 2 * increment_s
+        size, held_s = lap.shape[1], np.zeros(len(which))
+        for tick, blocks in enumerate(lap.T, start=1):
+            turns = np.maximum((ticks - tick) // size + 1, 0)
+            further = turns * (turns - 1) / 2
+            sum_j = turns * tick + size * further
+            sum_jj = turns * tick**2 + 2 * tick * size * further + size**2 * further * (2 * turns - 1) / 3
+            held_s += blocks * (turns * run_s - sum_j * first_s - (sum_jj - sum_j) / 2 * increment_s)
+        runs["kv_grown_block_s"][which] = held_s
 
     def log(self, start_s: float, seconds: float, leaving: list[RequestState], core: SchedulerCore) -> None:
         """The line of a call: what it decided, and the outcome that was applied after it.
@@ -187,15 +210,6 @@ class Recorder:
             times.output_tokens[request_id] = state.emitted_tokens
             times.cached_tokens[request_id] = state.cached_tokens
             times.preemptions[request_id] = state.preemptions
-
-
-def _held_s(growth: Growth, seconds: float, first_s: float, increment_s: float) -> float:
-    """Block-seconds of the blocks that the later iterations of a run take.
-
-    Tick j begins j steps after the run, which take j first_s + j (j - 1)/2 increment_s.
-    """
-    blocks, ticks, squares = growth
-    return blocks * seconds - ticks * first_s - (squares - ticks) / 2 * increment_s
 
 
 def _queue(joined_s: FloatArray, left_s: FloatArray, now_s: float) -> tuple[float, int]:

@@ -60,6 +60,7 @@ class Runner:
         self._iterations = self._last_iterations = 1
         self._somebody_left = False
         self._end_s = 0.0
+        self._cut_for: Request | None = None
         self._end: Event | None = None
         front_end.on_arrival = self._on_arrival
 
@@ -120,7 +121,10 @@ class Runner:
         if iterations > 1:
             for request in self._front_end.coming(self.now_s + execution.duration_s(iterations)):
                 if self._core.heeds(request):
-                    return min(iterations, self._iterations_until_heard(request, execution))
+                    until_heard = self._iterations_until_heard(request, execution)
+                    if until_heard <= iterations:
+                        iterations, self._cut_for = until_heard, request
+                    break
         return iterations
 
     def _iterations_until_heard(self, request: Request, execution: Execution) -> int:
@@ -170,6 +174,7 @@ class Runner:
             return
         iterations = self._iterations_until_heard(request, self._execution)
         if iterations < self._iterations:
+            self._cut_for = request
             self._iterations, self._end_s = iterations, self.now_s + self._execution.duration_s(iterations)
             assert self._end is not None
             self._clock.bring_forward(self._end, self._end_s)
@@ -185,7 +190,9 @@ class Runner:
             self._recorder.on_queued(requests, [self._first_boundary_s(each, known_until_s) for each in requests])
 
     def _first_boundary_s(self, request: Request, known_until_s: float) -> float:
-        """The first boundary after a request came, inside the run just over."""
+        """The first boundary after a request came, inside the run just over: the last one known of, if it cut it."""
+        if request is self._cut_for:
+            return known_until_s
         start_s = self._begun_s
         if request.arrival_s <= start_s + TIE_S:
             return start_s

@@ -53,7 +53,7 @@ def test_blocks_that_a_run_takes_are_told_by_iteration() -> None:
     driver.step()
     plan = driver.core.schedule()  # A has 5 tokens, B 7
     driver.core.repeat(plan, 6)
-    assert plan.growth == (2, 2 + 4, 2**2 + 4**2)  # B's ninth token in tick 2, A's in tick 4, in blocks of 4
+    assert (plan.grown_blocks, plan.growth) == (2, [0, 1, 0, 1])  # B's ninth token, and A's, in blocks of 4
     assert (plan.used_blocks, driver.core.pool.used_blocks) == (4, 6)
     assert (plan.stored_tokens, driver.core.stored_tokens) == (12, 22)
 
@@ -65,7 +65,7 @@ def test_reserved_slots_never_end_a_run() -> None:
     plan = driver.core.schedule()
     assert driver.core.horizon(plan) == 89
     driver.core.repeat(plan, 89)
-    assert plan.growth.blocks == 0
+    assert plan.grown_blocks == 0
 
 
 def test_a_plan_with_a_chunk_comes_once() -> None:
