@@ -149,9 +149,8 @@ class SchedulerCore:
         """`plan` was executed `iterations` times, which is at most its horizon."""
         more = iterations - 1
         plan.iterations = iterations
-        plan.grown_blocks = self.decodes.blocks_in(more)
+        plan.grown_blocks, plan.growth = self.decodes.growth(more)
         if plan.grown_blocks:
-            plan.growth = self.decodes.next_lap()
             self.pool.allocate(plan.grown_blocks)
         self.stored_tokens += more * self.decodes.count
         if self._cadence.counts:
@@ -185,7 +184,7 @@ class SchedulerCore:
         """
         decodes, growth = self.decodes, self.decodes.blocks_in_next_tick()
         budget, free = self.budget - decodes.count, self.pool.free_blocks - growth
-        grants: list[tuple[RequestState, int]] = []
+        grants = []
         if self.prefilling and not held:
             for state in self.prefilling:
                 wanted = min(state.known_tokens - state.computed_tokens, threshold)

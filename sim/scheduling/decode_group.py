@@ -98,12 +98,13 @@ class DecodeGroup:
         now = self.ticks % self._lap
         return self._growing[now:] + self._growing[:now]
 
-    def blocks_in(self, ticks: int) -> int:
-        """New blocks in the next `ticks` ticks together: every member takes one a lap of the wheel."""
+    def growth(self, ticks: int) -> tuple[int, list[int]]:
+        """New blocks in the next `ticks` ticks together, and by tick: every member takes one a lap of the wheel."""
         if not self.grows:
-            return 0
+            return 0, []
         laps, rest = divmod(ticks, self._lap)
-        return laps * self.count + sum(self.next_lap()[:rest])
+        lap = self.next_lap()
+        return laps * self.count + sum(lap[:rest]), lap
 
     def _place(self, state: RequestState, offset_tokens: int, finish_tick: int) -> None:
         """Onto both wheels. A member with c tokens needs a block for the next one when c is a multiple of the size."""

@@ -27,6 +27,10 @@ class Execution(NamedTuple):
             return self.first_s
         return iterations * self.first_s + iterations * (iterations - 1) // 2 * self.increment_s
 
+    def last_s(self, iterations: int) -> float:
+        """Seconds of the last of so many iterations."""
+        return self.first_s + (iterations - 1) * self.increment_s
+
     def iterations_within(self, seconds: float) -> int:
         """The least number of iterations, one at least, that take `seconds` or longer."""
         first_s, half_s = self.first_s, self.increment_s / 2

@@ -60,7 +60,6 @@ class Recorder:
         self._read_since_step: list[int] = []
         self._preempted_s: dict[RequestState, float] = {}
         self._paused_s: dict[RequestState, float] = {}
-        self._growing_runs = array("q")
         self._growth = array("i")
         self._requeued_s = array("d")
         self._resumed_s = array("d")
@@ -98,7 +97,6 @@ class Recorder:
         batch, first_s, increment_s, padding_tokens = execution
         decodes, context, prefills, prefill_tokens, pairs, prefill_context, _ = batch
         if plan.grown_blocks:
-            self._growing_runs.append(len(self.iterations))
             self._growth.extend(plan.growth)
         self.totals.emitted_tokens += plan.iterations * plan.decode_requests
         self.iterations.append(
@@ -130,9 +128,10 @@ class Recorder:
 
         Tick j begins j steps after the run, which take j first_s + j (j - 1)/2 increment_s.
         """
-        if not self._growing_runs:
+        if not self._growth:
             return
-        which, runs = np.frombuffer(self._growing_runs, np.int64), self.iterations.arrays()
+        runs = self.iterations.arrays()
+        which = np.flatnonzero(runs["kv_grown_blocks"])
         lap = np.frombuffer(self._growth, np.int32).reshape(len(which), -1)
         ticks, first_s, increment_s = (runs[name][which] for name in ("iterations", "first_step_s", "step_increment_s"))
         ticks = ticks - 1.0

@@ -140,7 +140,7 @@ class Runner:
         self._last_iterations = iterations = self._iterations
         if iterations > 1:
             self._core.repeat(plan, iterations)
-            self._last_start_s += self._execution.duration_s(iterations - 1)
+            self._last_start_s = self.now_s - self._execution.last_s(iterations)
 
     def _close(self, plan: Plan) -> None:
         """The outcome of a plan: who is done leaves and has his answer."""

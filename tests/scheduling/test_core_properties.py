@@ -215,7 +215,7 @@ def check_decode_group(core: SchedulerCore) -> None:
     assert (decodes.count, decodes.context_tokens) == (len(members), sum(computed))
     held = [sum(core.blocks_held(tokens + tick) for tokens in computed) for tick in range(20)]
     growth = [after - before for before, after in pairwise(held)]
-    assert [decodes.blocks_in(ticks) for ticks in range(20)] == [sum(growth[:ticks]) for ticks in range(20)]
+    assert [decodes.growth(ticks)[0] for ticks in range(20)] == [sum(growth[:ticks]) for ticks in range(20)]
     assert not decodes.grows or (decodes.next_lap() * 20)[:19] == growth
     assert decodes.blocks_in_next_tick() == growth[0]
     if members:
