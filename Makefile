@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RATES := 0.25,0.5,1,2,3,4,5
 
-.PHONY: demo notebook test test-deep bench lint clean
+.PHONY: demo notebook test test-deep bench peers lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/servesim sweep configs/demo.yaml --vary engine.preset=static,orca,vllm-v1 \
@@ -23,6 +23,12 @@ test-deep: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
 
+peers:
+	test -x benchmarks/.venv/bin/python || $(PYTHON) -m venv benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps ai-dynamo-runtime==1.6.1
+	benchmarks/.venv/bin/python benchmarks/peers.py
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,4 +45,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) benchmarks/.venv results

@@ -3,19 +3,24 @@
     python benchmarks/bench.py [--out FILE.json] [--only TEXT]
 
 Every cell runs in a process of its own. The load of a cell is a share of the saturation that a flood of the same
-requests measures first. What is timed is the whole of `sim.run`: workload, simulation, tables, metrics and audit.
+requests measures first. What is timed is the whole of `sim.run`: workload, simulation, tables, metrics and audit. The
+cells of real traces need the folder of published traces: $SERVESIM_DATA, else ../shared/data beside the project.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import platform
 import resource
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +39,16 @@ ENGINES: dict[str, dict[str, Any]] = {
     "vllm-v1 priority": {"preset": "vllm-v1", "scheduling_policy": "priority", **WITHOUT_CACHE},
     "orca": {"preset": "orca"},
     "static": {"preset": "static"},
+    "vllm-v1 preempting": {"preset": "vllm-v1", "num_gpu_blocks": 1500, **WITHOUT_CACHE},
 }
-LENGTHS = {"64/16": 40_000, "512/128": 20_000, "512/1024": 10_000, "4096/64": 5_000, "1024/8192": 2_000}
+LENGTHS = {"64/16": 40_000, "512/128": 20_000, "512/1024": 20_000, "4096/64": 20_000, "1024/8192": 10_000}
 """Prompt/output tokens, and how many requests a cell serves."""
+
+SCALES = 10_000, 1_000_000
+"""Numbers of requests between which time and memory a request should not change."""
+
+DATA = Path(os.environ.get("SERVESIM_DATA", Path(__file__).parents[1].parent / "shared" / "data")) / "traces"
+MOONCAKE, AZURE = "mooncake_fast25_conversation.jsonl.gz", "azure_llm_2023_conv.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -55,15 +67,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a cell costs; `times_the_floor` compares a request's CPU time with that of its SimPy events alone."""
+    """What a cell costs; `floor_events_per_request` says how many bare SimPy events take as long."""
 
     requests_per_cpu_s: float
     iterations_per_cpu_s: float
     simpy_events_per_request: float
     bytes_per_request: float
     simpy_floor_s_per_event: float
-    times_the_floor: float
+    floor_events_per_request: float
+    preemptions_per_request: float
     simulated_requests_per_s: float
+    arrival_rate: float
 
 
 def cells() -> Iterator[Cell]:
@@ -118,9 +132,70 @@ def measure(cell: Cell) -> Measured:
         simpy_events_per_request=spent["simpy_events"] / count,
         bytes_per_request=(_peak_bytes() - before_bytes) / (count - count // 10),
         simpy_floor_s_per_event=floor_s,
-        times_the_floor=cpu_s / (spent["simpy_events"] * floor_s),
+        floor_events_per_request=cpu_s / count / floor_s,
+        preemptions_per_request=result.summary["sim"]["kv_cache"]["preemptions"] / count,
         simulated_requests_per_s=result.summary["request_throughput"],
+        arrival_rate=rate or math.inf,
     )
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a short and a long run compare; both in the conditions of `cell`."""
+
+    cell: str
+    requests: tuple[int, int]
+    requests_per_cpu_s: tuple[float, float]
+    time_ratio: float
+    bytes_per_extra_request: float
+
+
+def growth(cell: Cell, apply: Callable[..., Any]) -> Growth:
+    """Time and memory a request at both scales, each in a process of its own."""
+    rate = apply(measure, (cell,)).arrival_rate
+    (short_s, short_bytes), (long_s, long_bytes) = (apply(_at_scale, (cell, rate, count)) for count in SCALES)
+    extra_bytes = (long_bytes - short_bytes) / (SCALES[1] - SCALES[0])
+    return Growth(str(cell), SCALES, (1 / short_s, 1 / long_s), long_s / short_s, extra_bytes)
+
+
+def _at_scale(cell: Cell, rate: float, count: int) -> tuple[float, int]:
+    """CPU seconds a request, and the process's peak memory."""
+    sim.run(experiment(cell, 1000, rate))
+    begin_s = time.process_time()
+    sim.run(experiment(cell, count, rate))
+    return (time.process_time() - begin_s) / count, _peak_bytes()
+
+
+def mooncake() -> float:
+    """Requests per CPU second of the Mooncake conversation trace at an eighth of its rate, prefix caching on."""
+    limits = {"num_gpu_blocks": 24_000, "max_num_batched_tokens": 8192, "max_model_len": 131_072}
+    trace = {"format": "mooncake", "path": str(DATA / MOONCAKE), "time_scale": 8.0, "jitter_s": 3.0}
+    served = sim.experiment_from(
+        {
+            "model": "llama-3.1-8b",
+            "accelerator": "a100-80gb-sxm",
+            "engine": {"preset": "vllm-v1", "enable_prefix_caching": True} | limits,
+            "workload": {"trace": trace},
+            "seed": 1,
+        }
+    )
+    begin_s = time.process_time()
+    return len(sim.run(served).requests) / (time.process_time() - begin_s)
+
+
+def azure() -> dict[str, float]:
+    """Wall seconds of `servesim run` on the Azure conversation trace, pictures and all, and of its simulation."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "azure.yaml"  # JSON is YAML
+        trace = {"format": "azure", "path": str(DATA / AZURE)}
+        served = {"model": "llama-3.1-8b", "accelerator": "a100-80gb-sxm", "workload": {"trace": trace}}
+        config.write_text(json.dumps(served), encoding="utf-8")
+        command = [str(Path(sys.executable).with_name("servesim")), "run", str(config), "--out", f"{folder}/out"]
+        begin_s = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        wall_s = time.perf_counter() - begin_s
+        summary = json.loads((Path(folder) / "out" / "summary.json").read_text(encoding="utf-8"))
+    return {"wall_s": wall_s, "simulation_wall_s": summary["sim"]["performance"]["wall_s"]}
 
 
 def simpy_floor_s() -> float:
@@ -153,16 +228,28 @@ def main() -> None:
             if options.only in str(cell):
                 measured[str(cell)] = pool.apply(measure, (cell,))
                 print(f"{cell}: {measured[str(cell)].requests_per_cpu_s:,.0f} requests per CPU second", flush=True)
+        rest = _the_rest(pool.apply) if not options.only else {}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
-    report = {"machine": machine, "cells": {name: asdict(value) for name, value in measured.items()}}
+    report = {"machine": machine, "cells": {name: asdict(value) for name, value in measured.items()}} | rest
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     Console().print(_table(measured))
 
 
+def _the_rest(apply: Callable[..., Any]) -> dict[str, Any]:
+    """What is no cell: growth with the number of requests, and real traces where they are."""
+    found: dict[str, Any] = {"growth": asdict(growth(Cell("vllm-v1", "512/128", "fixed", 0.8), apply))}
+    if (DATA / MOONCAKE).exists():
+        found["mooncake_requests_per_cpu_s"] = apply(mooncake)
+    if (DATA / AZURE).exists():
+        found["azure"] = apply(azure)
+    Console().print(found)
+    return found
+
+
 def _table(measured: dict[str, Measured]) -> Table:
     table = Table("cell")
-    for name in ("requests/CPU s", "iterations/CPU s", "events/request", "bytes/request", "x SimPy floor"):
+    for name in ("requests/CPU s", "iterations/CPU s", "events/request", "bytes/request", "= bare SimPy events"):
         table.add_column(name, justify="right")
     for name, value in measured.items():
         table.add_row(
@@ -171,7 +258,7 @@ def _table(measured: dict[str, Measured]) -> Table:
             f"{value.iterations_per_cpu_s:,.0f}",
             f"{value.simpy_events_per_request:.2f}",
             f"{value.bytes_per_request:,.0f}",
-            f"{value.times_the_floor:.1f}",
+            f"{value.floor_events_per_request:.1f}",
         )
     return table
 

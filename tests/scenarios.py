@@ -23,8 +23,12 @@ def preset_entry(preset: str) -> dict[str, Any]:
     return catalogue.entry("engines", preset, "engine.preset")
 
 
+SYNCHRONOUS: dict[str, Any] = {"enable_prefix_caching": False, "async_scheduling": False}
+"""What makes schedules easy to follow by hand."""
+
+
 def make_engine(preset: str = "vllm-v1", **overrides: Any) -> EngineSpec:
-    """The catalogue's preset with plenty of everything (4 tokens a block), and `overrides` on top."""
+    """The catalogue's preset with plenty of everything (4 tokens a block), synchronous, and `overrides` on top."""
     entry = preset_entry(preset)
     plenty = {
         "max_num_seqs": 64,
@@ -32,6 +36,7 @@ def make_engine(preset: str = "vllm-v1", **overrides: Any) -> EngineSpec:
         "max_model_len": 100,
         "block_size": 4,
         "num_gpu_blocks": 1000,
+        **SYNCHRONOUS,
     }
     base = {"preset": preset, "preset_version": entry["version"]}
     return validate(EngineSpec, base | entry["values"] | plenty | overrides)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from scenarios import SYNCHRONOUS
+
 import sim
 from sim.specs.experiment import Experiment
 from sim.study.run import RunResult
@@ -12,7 +14,7 @@ CONFIG: dict[str, Any] = {
     "name": "small",
     "model": "llama-3.1-8b",
     "accelerator": "a100-80gb-sxm",
-    "engine": {"num_gpu_blocks": 600, "max_model_len": 512, "max_num_seqs": 16},
+    "engine": {"num_gpu_blocks": 600, "max_model_len": 512, "max_num_seqs": 16, **SYNCHRONOUS},
     "workload": {
         "arrivals": {"process": "poisson", "rate": 8},
         "lengths": {

@@ -113,6 +113,14 @@ def trace(**values):
     return {**NO_GENERATOR, "workload.trace": values}
 
 
+def prefix(**changes):
+    return {"workload.shared_prefix": {"num_prefixes": 4, "tokens": 64} | changes}
+
+
+def conversations(**changes):
+    return {"workload.conversations": {"turns": 3} | changes}
+
+
 def piecewise(*rates):
     return arrivals(process="piecewise", rates=[{"until_s": until_s, "rate": rate} for until_s, rate in rates])
 
@@ -132,6 +140,14 @@ UNKNOWN_KEYS = [
     ("distribution", {"workload.lengths.prompt.valu": 3}, ["workload.lengths.prompt.valu", "'value'"]),
     ("other_kinds_key", {"workload.lengths.output.cv": 1.0}, ["workload.lengths.output.cv", "mean"]),
     ("trace", trace(path="t.csv", format="csv", timescale=2.0), ["workload.trace.timescale", "'time_scale'"]),
+    ("prefix", prefix(num_prefix=4), ["workload.shared_prefix.num_prefix", "'num_prefixes'"]),
+    ("repeats", {"workload.repeat_probabilty": 0.5}, ["workload.repeat_probabilty", "'repeat_probability'"]),
+    ("conversations", conversations(turn=3), ["workload.conversations.turn", "'turns'"]),
+    (
+        "turns",
+        conversations(turns={"distribution": "fixed", "value": 3, "valu": 3}),
+        ["conversations.turns.valu", "'value'"],
+    ),
     ("cost", cost(kind="roofline", host_per_stp_s=1e-3), ["cost.host_per_stp_s", "'host_per_step_s'"]),
     ("model", {"model": MODEL | {"hidden_siz": 3}}, ["model.hidden_siz", "'hidden_size'"]),
     ("accelerator", {"accelerator": GPU | {"memory_byte": 3}}, ["accelerator.memory_byte", "'memory_bytes'"]),
@@ -159,6 +175,12 @@ WRONG_TYPES = [
     ("null_section", {"workload": None}, ["workload", "None", "must be"]),
     ("null_model", {"model": None}, ["model:", "None", "must be"]),
     ("priority_not_a_number", {"workload.priorities": {"high": 1.0}}, ["workload.priorities", "'high'", "must be"]),
+    ("text_for_prefix", prefix(tokens="64"), ["workload.shared_prefix.tokens", "'64'", "whole number", "distribution"]),
+    ("fraction_for_turns", conversations(turns=2.5), ["workload.conversations.turns", "2.5", "whole number"]),
+    ("bool_for_turns", conversations(turns=True), ["workload.conversations.turns", "True", "whole number"]),
+    ("number_for_thinking", conversations(think_time_s=3), ["workload.conversations.think_time_s", "3", "must be"]),
+    ("number_for_prefix", {"workload.shared_prefix": 64}, ["workload.shared_prefix", "64", "must be"]),
+    ("text_for_repeats", {"workload.repeat_probability": "half"}, ["workload.repeat_probability", "'half'", "must be"]),
     ("gate_alias", {"engine.scheduler_reserve_full_isl": "yes"}, ["engine.scheduler_reserve_full_isl", "'yes'"]),
     (
         "ignored_key",
@@ -218,6 +240,47 @@ OUT_OF_RANGE = [
     ("think_fixed_zero", closed(think={"distribution": "fixed", "value": 0}), ["think_time_s.value", "0", "greater"]),
     ("think_unknown", closed(think={"distribution": "normal", "mean": 1}), ["think_time_s", "'normal'"]),
     ("think_too_long", closed(think={"distribution": "fixed", "value": 1e9}), ["think_time_s: lower it"]),
+    ("no_prefixes", prefix(num_prefixes=0), ["workload.shared_prefix.num_prefixes", "got 0", "1"]),
+    ("prefix_empty", prefix(tokens=0), ["workload.shared_prefix.tokens.value", "got 0", "1"]),
+    ("zipf_negative", prefix(zipf_exponent=-1.0), ["workload.shared_prefix.zipf_exponent", "-1.0", "0"]),
+    ("zipf_huge", prefix(zipf_exponent=1e9), ["workload.shared_prefix.zipf_exponent", "1000000000.0", "10"]),
+    (
+        "prefix_too_long",
+        prefix(tokens=8191),
+        ["workload.shared_prefix.tokens", "8191 tokens", "8192", "engine.max_model_len", "shorten", "raise"],
+    ),
+    (
+        "prefix_over_memory",
+        {**prefix(tokens=400), "engine.num_gpu_blocks": 20},
+        ["workload.shared_prefix.tokens", "400 tokens", "304", "raise engine.num_gpu_blocks"],
+    ),
+    (
+        "no_room_after_the_prefix",
+        {**prefix(tokens=8150), **lengths(distribution="fixed", value=100)},
+        ["workload.lengths", "8150 of them in a shared prefix", "8192", "shorten", "engine.max_model_len"],
+    ),
+    ("repeats_negative", {"workload.repeat_probability": -0.1}, ["workload.repeat_probability", "-0.1", "0"]),
+    ("repeats_above_one", {"workload.repeat_probability": 1.1}, ["workload.repeat_probability", "1.1", "1"]),
+    ("no_turns", conversations(turns=0), ["workload.conversations.turns.value", "got 0", "1"]),
+    (
+        "turn_thinking_zero",
+        conversations(think_time_s={"distribution": "fixed", "value": 0}),
+        ["workload.conversations.think_time_s.value", "got 0", "greater"],
+    ),
+    (
+        "turn_thinking_too_long",
+        {**conversations(turns=10, think_time_s={"distribution": "fixed", "value": 1e9})},
+        ["workload.conversations.think_time_s: lower it"],
+    ),
+    (
+        "thinking_of_users_too_long",
+        {
+            **closed(think={"distribution": "fixed", "value": 1e9}),
+            **conversations(turns=1),
+            "workload.num_requests": 100,
+        },
+        ["workload.arrivals.think_time_s: lower it"],
+    ),
     ("max_new_tokens", {"workload.max_new_tokens": 0}, ["workload.max_new_tokens", "got 0", "1"]),
     ("predictor_cv", {"workload.output_predictor": {"error_cv": -1.0}}, ["output_predictor.error_cv", "-1.0", "0"]),
     ("predictor_empty", {"workload.output_predictor": {}}, ["workload.output_predictor", "error_cv"]),
@@ -278,6 +341,9 @@ MISSING = [
     ("accelerator", {"accelerator": GONE}, ["accelerator", "missing"]),
     ("workload", {"workload": GONE}, ["workload", "missing"]),
     ("arrivals", {"workload.arrivals": GONE}, ["workload", "arrivals", "missing", "trace"]),
+    ("turns", {"workload.conversations": {}}, ["workload.conversations.turns", "missing"]),
+    ("prefix_tokens", {"workload.shared_prefix": {"num_prefixes": 2}}, ["workload.shared_prefix.tokens", "missing"]),
+    ("turns_kind", conversations(turns={"mean": 3}), ["workload.conversations.turns", "distribution", "geometric"]),
     ("count", {"workload.num_requests": GONE}, ["workload", "num_requests", "missing", "trace"]),
     ("output", {"workload.lengths.output": GONE}, ["workload.lengths.output", "missing"]),
     ("cv", {"workload.arrivals.process": "gamma"}, ["workload.arrivals.cv", "missing"]),
@@ -297,6 +363,19 @@ CONTRADICTIONS = [
         "trace_and_arrivals",
         {"workload.trace": {"path": "t.csv", "format": "csv"}},
         ["workload", "trace", "arrivals", "drop one"],
+    ),
+    *(
+        (f"trace_and_{key}", {**trace(path="t.csv", format="csv"), **given}, ["workload", "trace", key, "drop one"])
+        for key, given in {
+            "shared_prefix": prefix(),
+            "repeat_probability": {"workload.repeat_probability": 0.5},
+            "conversations": conversations(),
+        }.items()
+    ),
+    (
+        "conversations_and_repeats",
+        {**conversations(), "workload.repeat_probability": 0.5},
+        ["workload", "conversations and repeat_probability exclude each other", "drop one"],
     ),
     (
         "alias_after",

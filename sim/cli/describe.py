@@ -19,7 +19,13 @@ def describe_run(experiment: Experiment) -> str:
     return f"{describe(experiment)}, {experiment.engine.preset}, {_traffic(experiment.workload)}"
 
 
+def rate_unit(workload: WorkloadSpec) -> str:
+    """What an arrival rate counts."""
+    return "requests/s" if workload.conversations is None else "conversations/s"
+
+
 def _traffic(workload: WorkloadSpec) -> str:
+    unit = rate_unit(workload)
     match workload.arrivals:
         case None:
             return "trace"
@@ -27,10 +33,10 @@ def _traffic(workload: WorkloadSpec) -> str:
             return "all at once"
         case PiecewiseArrivals(rates=rates):
             low, high = (pick(segment.rate for segment in rates) for pick in (min, max))
-            return f"{low:g} to {high:g} requests/s"
+            return f"{low:g} to {high:g} {unit}"
         case DiurnalArrivals(mean_rate=mean, amplitude=amplitude):
-            return f"{mean:g} ± {mean * amplitude:g} requests/s"
+            return f"{mean:g} ± {mean * amplitude:g} {unit}"
         case ClosedLoop(users=users):
             return f"{users} users"
         case steady:
-            return f"{steady.rate:g} requests/s"
+            return f"{steady.rate:g} {unit}"

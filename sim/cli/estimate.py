@@ -98,6 +98,9 @@ def _case_of_file(config: Path, overrides: list[str]) -> Case:
     """The experiment's model, accelerator, engine and the mean lengths of its own requests."""
     experiment = untimed_experiment_from(read_experiment(config, overrides), config.parent, "estimate")
     workload = build_workload(experiment)
+    has_common_text = workload.block_tokens is not None or experiment.workload.shares_text
+    if experiment.engine.enable_prefix_caching and has_common_text:
+        note("a prefix cache is taken to find nothing: every prompt is computed in full, and stored by itself")
     lengths = (float(workload.table[f"{part}_tokens"].mean()) for part in ("prompt", "output"))
     return Case(experiment.model, experiment.accelerator, experiment.engine, *lengths)
 

@@ -126,7 +126,8 @@ def _kv_cache(kv: dict[str, Any]) -> str:
         f"{percent(kv['reserved_waste_fraction'])} is reserved for later and "
         f"{percent(kv['internal_waste_fraction'])} is never used"
     )
-    return f"{held}; {waste}; {kv['preemptions']} preemptions, {kv['recomputed_tokens']:,} tokens recomputed"
+    found = f"; {percent(kv['hit_fraction'])} of prompt tokens found in the prefix cache" if kv["hit_fraction"] else ""
+    return f"{held}; {waste}; {kv['preemptions']} preemptions, {kv['recomputed_tokens']:,} tokens recomputed{found}"
 
 
 def _slo(slo: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sim.cli.describe import describe
+from sim.cli.describe import describe, rate_unit
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
 from sim.cli.sweep_report import print_sweep
 from sim.errors import ServesimError
@@ -27,8 +27,7 @@ from sim.study.sweep import TABLE, Axis, Cell, Summary, parse_axis, plan_sweep, 
 
 PICTURE = "sweep.png"
 RATE = "workload.arrivals.rate"
-X_LABELS = {RATE: "arrival rate (requests/s)", "workload.arrivals.users": "users"}
-"""How the picture names what its horizontal axis shows; any other key by itself."""
+USERS = "workload.arrivals.users"
 
 
 def sweep_command(
@@ -64,7 +63,7 @@ def sweep_command(
         note(text)
     series, x = _roles(axes)
     if series and x and len(axes) == 2 and x.key == RATE:
-        note(narrate(table, series.key, x.key, slo))
+        note(narrate(table, series.key, x.key, rate_unit(cells[0].experiment.workload), slo))
     note(f"table and runs are in {out}" + (f", the picture is {picture}" if picture else ""))
 
 
@@ -132,11 +131,15 @@ def _draw(
     varied = {axis.key.partition(".")[0] for axis in axes} | {axis.key for axis in axes}
     same = varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"})
     title = f"{experiment.name}{': ' + describe(experiment) if same else ''}"
-    label = X_LABELS.get(x.key, x.key)
-    figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, label, slo)
+    figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, _x_label(x.key, experiment), slo)
     with writing(out), replacing(out / PICTURE) as path:
         plots.save(figure, path)
     return out / PICTURE
+
+
+def _x_label(key: str, experiment: Experiment) -> str:
+    """How the picture names what its horizontal axis shows; most keys by themselves."""
+    return {RATE: f"arrival rate ({rate_unit(experiment.workload)})", USERS: "users"}.get(key, key)
 
 
 def _line_name(axis: Axis, value: object) -> str:

@@ -15,6 +15,7 @@ from sim.scheduling.core import SchedulerCore
 from sim.scheduling.schedule_log import Record
 from sim.serving.clock import Clock
 from sim.serving.closed_loop import ClosedLoopUsers
+from sim.serving.conversations import Conversations
 from sim.serving.executor import Executor
 from sim.serving.front_end import FrontEnd
 from sim.serving.recorder import Recorder
@@ -56,7 +57,10 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
     executor = Executor(experiment.engine, cost_model(experiment), isinstance(experiment.cost, PerRequestCost))
     front_end = FrontEnd(clock)
     runner = Runner(clock, core, executor, front_end, recorder, longest_run=1 if on_record else LONGEST_RUN)
-    if workload.users is None:
+    if workload.turn_taking is not None:
+        _refuse_endless_forming_of_turns(core)
+        Conversations(clock, front_end, workload).begin()
+    elif workload.users is None:
         front_end.expect(iter(workload))
     else:
         _refuse_endless_forming(core, workload.users)
@@ -85,6 +89,15 @@ def _refuse_endless_forming(core: SchedulerCore, users: int) -> None:
         raise InputError(
             f"engine.formation_timeout_s: is inf, so a batch waits for {core.full_batch} requests, but "
             f"workload.arrivals.users {users} never send as many at once; give a timeout or lower engine.max_num_seqs"
+        )
+
+
+def _refuse_endless_forming_of_turns(core: SchedulerCore) -> None:
+    """A batch that waits without end may be waiting for turns that wait for its answers."""
+    if math.isinf(core.engine.formation_timeout_s) and core.full_batch > 1:
+        raise InputError(
+            f"engine.formation_timeout_s: is inf, so a batch waits for {core.full_batch} requests, but the next turns "
+            "of workload.conversations wait for answers; give a timeout"
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sim.specs.base import CoefficientOfVariation, MeanTokens, Seconds, Spec, Tokens
 
@@ -70,6 +70,23 @@ class LognormalDuration(Spec):
 LengthDistribution = Annotated[
     FixedTokens | UniformTokens | GeometricTokens | LognormalTokens, Field(discriminator="distribution")
 ]
+
+
+def _number_is_fixed(value: Any) -> Any:
+    """A bare whole number means that it is always that."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"distribution": "fixed", "value": value}
+    if not isinstance(value, dict | Spec):
+        raise ValueError(
+            f"got {value!r}, must be a whole number or a distribution such as {{distribution: geometric, mean: 5}}; "
+            "correct the value"
+        )
+    return value
+
+
+NumberOrDistribution = Annotated[LengthDistribution, BeforeValidator(_number_is_fixed)]
+"""A count, of tokens or of something else, written as a distribution or as the number that it always is."""
+
 DurationDistribution = Annotated[
     FixedDuration | ExponentialDuration | LognormalDuration, Field(discriminator="distribution")
 ]

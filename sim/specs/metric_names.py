@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 STATISTICS = ("mean", "std", "min", "max", "p50", "p90", "p95", "p99")
-METRICS = ("ttft", "tpot", "itl", "e2e", "queue")
+METRICS = ("ttft", "tpot", "itl", "max_itl", "e2e", "queue")
 METRIC_NAMES = tuple(f"{statistic}_{metric}" for metric in METRICS for statistic in STATISTICS)
 
 

@@ -13,10 +13,11 @@ class Request(NamedTuple):
     the model has stopped. What a scheduler may see of the answer's length is `max_new_tokens`, where the client sets a
     limit, and `predicted_output_tokens`, where somebody predicts it.
 
-    Lower `priority` values are served earlier. `session_id` is the user of a closed loop or the conversation of a
-    trace. `shared_text` is what of the prompt other requests may have too: texts and how many of their first tokens,
-    one after the other; the rest of the prompt, and the answer, are the request's own text `("request", request_id)`.
-    `service_s` is the request's whole service time under the `per_request` cost model.
+    Lower `priority` values are served earlier. `session_id` is the conversation or the user of a closed loop.
+    `shared_text` is what of the prompt other requests may have too: texts and how many of their first tokens, one after
+    the other; the rest of the prompt, and the answer, are the request's own text. It is called
+    `("request", request_id)`, or `own_text` where it begins with all of an earlier request's own text, as a next turn
+    does. `service_s` is the request's whole service time under the `per_request` cost model.
     """
 
     request_id: int
@@ -30,3 +31,4 @@ class Request(NamedTuple):
     session_id: int | None = None
     shared_text: Sequence[tuple[Hashable, int]] = ()
     service_s: float | None = None
+    own_text: Hashable = None

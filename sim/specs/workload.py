@@ -16,7 +16,7 @@ from sim.specs.base import (
     Spec,
     Tokens,
 )
-from sim.specs.distributions import DurationDistribution, LengthDistribution
+from sim.specs.distributions import DurationDistribution, LengthDistribution, NumberOrDistribution
 
 
 class PoissonArrivals(Spec):
@@ -84,7 +84,8 @@ class DiurnalArrivals(Spec):
 class ClosedLoop(Spec):
     """`users` people who think, send a request, wait for the whole answer, and think again.
 
-    Without `think_time_s` they send the next request at once: a load test at fixed concurrency.
+    Without `think_time_s` they send the next request at once: a load test at fixed concurrency. Where there are
+    conversations, they think before each conversation, and hold one after another.
     """
 
     process: Literal["closed_loop"]
@@ -182,12 +183,51 @@ class OutputPredictor(Spec):
     error_cv: Annotated[float, Field(ge=0, le=1e3)]
 
 
+class SharedPrefix(Spec):
+    """System prompts: every prompt begins with one of `num_prefixes` texts, and `lengths.prompt` comes on top of it.
+
+    `tokens` is the length of such a text, drawn once for each. The k-th is chosen with a probability proportional to
+    1/k^`zipf_exponent`: 0 is uniform, 1 Zipf's law.
+    """
+
+    num_prefixes: Annotated[int, Field(ge=1, le=10**6)]
+    tokens: NumberOrDistribution
+    zipf_exponent: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+
+class Conversations(Spec):
+    """Arrivals are of conversations, of `turns` requests each: a next turn comes once the answer before it is complete.
+
+    Its prompt is all that was said so far, answers included, and then a new message of `lengths.prompt` tokens.
+    `think_time_s` is the pause between an answer and the next turn; without it there is none. A conversation ends early
+    where its next turn would exceed the longest sequence that the engine takes.
+    """
+
+    turns: NumberOrDistribution
+    think_time_s: DurationDistribution | None = None
+
+
+GENERATED_ONLY = (
+    "arrivals",
+    "lengths",
+    "priorities",
+    "tenants",
+    "shared_prefix",
+    "repeat_probability",
+    "conversations",
+)
+"""Keys that a trace leaves nothing to decide for."""
+
+
 class WorkloadSpec(Spec):
     """Either `trace`, or `arrivals`, `lengths` and `num_requests`.
 
     `priorities` maps a priority value (lower is served first) to its share of the requests, `tenants` a name to its
-    share, both for generated workloads. `max_new_tokens` is the limit that every request sets on its answer,
-    `output_predictor` says how well answers' lengths are known. Of a trace, `num_requests` takes the first ones.
+    share, both for generated workloads; all turns of a conversation have the same. So are `shared_prefix`,
+    `conversations` and `repeat_probability`, with which a request repeats word for word the prompt of an earlier one,
+    chosen uniformly among the different prompts so far; its answer is its own. `max_new_tokens` is the limit that every
+    request sets on its answer, `output_predictor` says how well answers' lengths are known. `num_requests` counts every
+    turn of a conversation, and may end the last one early; of a trace it takes the first ones.
     """
 
     arrivals: Arrivals | None = None
@@ -196,20 +236,33 @@ class WorkloadSpec(Spec):
     num_requests: Annotated[int, Field(ge=1, le=10**8)] | None = None
     priorities: Annotated[dict[Priority, Share], Field(min_length=1)] | None = None
     tenants: Annotated[dict[Tenant, Share], Field(min_length=1)] | None = None
+    shared_prefix: SharedPrefix | None = None
+    repeat_probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    conversations: Conversations | None = None
     max_new_tokens: Tokens | None = None
     output_predictor: OutputPredictor | None = None
 
     @model_validator(mode="after")
     def _one_way_to_get_requests(self) -> WorkloadSpec:
         if self.trace is not None:
-            extra = [key for key in ("arrivals", "lengths", "priorities", "tenants") if getattr(self, key) is not None]
+            extra = [key for key in GENERATED_ONLY if getattr(self, key) is not None]
             if extra:
                 raise ValueError(f"trace and {extra[0]} exclude each other; drop one of them")
             return self
         missing = [key for key in ("arrivals", "lengths", "num_requests") if getattr(self, key) is None]
         if missing:
             raise ValueError(f"{missing[0]} is missing; give arrivals, lengths and num_requests, or a trace")
+        if self.conversations is not None and self.repeat_probability is not None:
+            raise ValueError(
+                "conversations and repeat_probability exclude each other, for the prompt of a later turn is its own "
+                "conversation's; drop one of them"
+            )
         return self
+
+    @property
+    def shares_text(self) -> bool:
+        """Whether generated prompts have something in common that a prefix cache could find."""
+        return any(part is not None for part in (self.shared_prefix, self.repeat_probability, self.conversations))
 
     @property
     def input_files(self) -> tuple[str, ...]:
@@ -219,5 +272,8 @@ class WorkloadSpec(Spec):
 
     @property
     def offered_rate(self) -> float | None:
-        """Requests per second that the arrival process offers; None where no one rate is (flood, trace, varying)."""
-        return getattr(self.arrivals, "rate", None)
+        """Requests per second that the arrival process offers.
+
+        None where no one rate is: a flood, a trace, a varying rate, and conversations, whose turns follow the answers.
+        """
+        return None if self.conversations is not None else getattr(self.arrivals, "rate", None)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 
-def narrate(table: pd.DataFrame, series: str, rate: str, slo: dict[str, float]) -> str:
+def narrate(table: pd.DataFrame, series: str, rate: str, unit: str, slo: dict[str, float]) -> str:
     """Up to which arrival `rate` each value of `series` holds, and what each does with slots and memory at the highest.
 
-    "Holds" means that the SLO is met, or without an SLO that the queue is stable, there and at every lower rate tried.
+    `unit` is that of the rate. "Holds" means that the SLO is met, or without an SLO that the queue is stable, there and
+    at every lower rate tried.
     """
     criterion = " and ".join(f"{name} <= {limit:g} s" for name, limit in slo.items()) or "a stable queue"
     key = "" if series == "engine.preset" else f"{series.rpartition('.')[2]} "
@@ -17,7 +18,7 @@ def narrate(table: pd.DataFrame, series: str, rate: str, slo: dict[str, float]) 
     use = "; ".join(f"{name} {_use(part)}" for name, part in parts.items())
     return (
         f"With {criterion}, the highest of the rates tried that holds is: {reach}. "
-        f"At {table[rate].max():g} requests/s, {use}."
+        f"At {table[rate].max():g} {unit}, {use}."
     )
 
 

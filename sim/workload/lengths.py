@@ -36,14 +36,20 @@ LONGEST = 2**40
 
 
 def draw_lengths(
-    lengths: Lengths, count: int, engine: EngineSpec, seed: int, max_new_tokens: int | None = None
+    lengths: Lengths,
+    count: int,
+    engine: EngineSpec,
+    seed: int,
+    max_new_tokens: int | None = None,
+    prefix_tokens: int = 0,
 ) -> tuple[IntArray, IntArray, tuple[str, ...]]:
     """`count` prompt and output lengths, and notes on how they came about.
 
-    Outputs end at `max_new_tokens`. A pair whose sum exceeds the engine's longest sequence is drawn again, so the law
-    is the config's, conditioned on fitting. Raises InputError when the distribution hardly ever fits.
+    Outputs end at `max_new_tokens`. A pair whose sum exceeds what `prefix_tokens` leave of the engine's longest
+    sequence is drawn again, so the law is the config's, conditioned on fitting. Raises InputError when the distribution
+    hardly ever fits.
     """
-    limit_tokens = engine.longest_sequence_tokens
+    limit_tokens = engine.longest_sequence_tokens - prefix_tokens
     sample, notes = _sampler(lengths)
     if max_new_tokens is not None:
         sample = _limited(sample, max_new_tokens)
@@ -57,12 +63,19 @@ def draw_lengths(
             return prompts, outputs, notes
         prompts[too_long], outputs[too_long] = _draw(sample, len(too_long), seed, f"_redraw_{attempt}")
         too_long = too_long[prompts[too_long] + outputs[too_long] > limit_tokens]
-    longest = int((prompts + outputs).max())
-    binding = "max_model_len" if limit_tokens == engine.max_model_len else "num_gpu_blocks"
+    longest, limit = int((prompts + outputs).max()), longest_sequence(engine)
+    after = f", {prefix_tokens} of them in a shared prefix" if prefix_tokens else ""
     raise InputError(
-        f"workload.lengths: prompt plus output of {longest} tokens exceed the {limit_tokens} tokens that "
-        f"engine.{binding} {getattr(engine, binding)} allows one request; shorten the lengths or raise engine.{binding}"
+        f"workload.lengths: prompt plus output of {longest + prefix_tokens} tokens{after} exceed the "
+        f"{engine.longest_sequence_tokens} tokens that {limit} allows one request; shorten the lengths or raise "
+        f"{limit.split()[0]}"
     )
+
+
+def longest_sequence(engine: EngineSpec) -> str:
+    """What limits a sequence, with its value: `engine.max_model_len 8192`."""
+    binding = "max_model_len" if engine.longest_sequence_tokens == engine.max_model_len else "num_gpu_blocks"
+    return f"engine.{binding} {getattr(engine, binding)}"
 
 
 def _sampler(lengths: Lengths) -> tuple[Sampler, tuple[str, ...]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,8 @@ from sim.specs.engine import EngineSpec
 from sim.specs.experiment import Experiment
 from sim.specs.workload import ClosedLoop, DiurnalArrivals, OutputPredictor, PiecewiseArrivals, WorkloadSpec
 from sim.streams import stream
-from sim.workload.arrivals import draw_arrivals
-from sim.workload.lengths import draw_durations, draw_lengths, lognormal
+from sim.workload.generated import generate
+from sim.workload.lengths import draw_durations, lognormal
 from sim.workload.traces import read_trace
 from sim.workload.workload import Workload
 
@@ -25,62 +24,23 @@ CLOCK_RESOLUTION_S = 1e-6
 
 def build_workload(experiment: Experiment) -> Workload:
     """The requests an experiment describes. Raises InputError for one that could never be served."""
-    block_tokens = None
-    if experiment.workload.trace:
-        table, notes, block_tokens = _from_trace(experiment)
-    else:
-        table, notes = _generated(experiment)
-    table = _predicted(table, experiment)
+    workload = _from_trace(experiment) if experiment.workload.trace else generate(experiment)
+    table = _predicted(workload.table, experiment)
     if isinstance(experiment.cost, PerRequestCost):
         services = stream(experiment.seed, "services")
         table["service_s"] = draw_durations(experiment.cost.service_s, len(table), services)
-    users, think_s = _users(experiment, len(table))
-    _check_clock(experiment.workload, float(table["arrival_s"].iloc[-1] if think_s is None else think_s.sum() / users))
-    notes = [*notes, *_limit_notes(table)]
-    return Workload(
-        table, users, think_s, tuple(notes), block_tokens if experiment.engine.enable_prefix_caching else None
-    )
+    _check_clock(experiment.workload, workload)
+    return replace(workload, table=table, notes=(*workload.notes, *_limit_notes(table)))
 
 
-def _generated(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
-    spec, seed, engine = experiment.workload, experiment.seed, experiment.engine
-    assert spec.arrivals is not None
-    assert spec.lengths is not None
-    assert spec.num_requests is not None
-    count = spec.num_requests
-    prompts, outputs, notes = draw_lengths(spec.lengths, count, engine, seed, spec.max_new_tokens)
-    columns: dict[str, Any] = {"prompt_tokens": prompts, "output_tokens": outputs}
-    if spec.max_new_tokens is not None:
-        columns["max_new_tokens"] = spec.max_new_tokens
-    if not isinstance(spec.arrivals, ClosedLoop):
-        columns["arrival_s"] = draw_arrivals(spec.arrivals, count, stream(seed, "arrivals"))
-    if spec.priorities:
-        columns["priority"] = _by_share(spec.priorities, count, stream(seed, "priorities"))
-    if spec.tenants:
-        columns["tenant"] = _by_share(spec.tenants, count, stream(seed, "tenants"))
-    return pd.DataFrame(columns), [*notes]
-
-
-def _by_share(shares: Mapping[Any, float], count: int, random: np.random.Generator) -> NDArray[Any]:
-    weights = np.array(list(shares.values()))
-    return random.choice(np.array(list(shares)), size=count, p=weights / weights.sum())
-
-
-def _users(experiment: Experiment, count: int) -> tuple[int, NDArray[np.float64]] | tuple[None, None]:
-    """How many users a closed loop has, and how long they think before each of `count` requests."""
-    loop = experiment.workload.arrivals
-    if not isinstance(loop, ClosedLoop):
-        return None, None
-    if loop.think_time_s is None:
-        return loop.users, np.zeros(count)
-    return loop.users, draw_durations(loop.think_time_s, count, stream(experiment.seed, "think_times"))
-
-
-def _check_clock(spec: WorkloadSpec, last_s: float) -> None:
+def _check_clock(spec: WorkloadSpec, workload: Workload) -> None:
     """Refuse arrivals so late that a float no longer tells microseconds apart."""
-    if np.spacing(last_s) < CLOCK_RESOLUTION_S:
+    last_s, pauses_s = _last_arrival_s(workload)
+    if np.spacing(last_s + pauses_s) < CLOCK_RESOLUTION_S:
         return
     match spec.arrivals:
+        case _ if pauses_s > last_s:
+            knob = "conversations.think_time_s: lower it"
         case None:
             knob = "trace.time_scale: lower it"
         case ClosedLoop():
@@ -89,22 +49,39 @@ def _check_clock(spec: WorkloadSpec, last_s: float) -> None:
             knob = "arrivals: raise the rate"
         case _:
             knob = "arrivals.rate: raise it"
+    last_s += pauses_s
     raise InputError(f"workload.{knob}; arrivals up to {last_s:.3g} s are too far out for a clock of microseconds")
 
 
-def _from_trace(experiment: Experiment) -> tuple[pd.DataFrame, list[str], int | None]:
-    """The requests, notes on them, and the tokens of a block where the trace names the blocks of prompts."""
-    spec = experiment.workload
+def _last_arrival_s(workload: Workload) -> tuple[float, float]:
+    """About when the last request comes if all are answered at once: when somebody starts, and pauses in between."""
+    table, turn_taking = workload.table, workload.turn_taking
+    if workload.users is not None and workload.think_s is not None:
+        return float(workload.think_s.sum() / workload.users), 0.0
+    if turn_taking is None:
+        return float(table["arrival_s"].iloc[-1]), 0.0
+    is_first = (table["turn"] == 1).to_numpy()
+    if turn_taking.users is not None:
+        starts_s, pauses_s = (turn_taking.pause_s[which].sum() / turn_taking.users for which in (is_first, ~is_first))
+        return float(starts_s), float(pauses_s)
+    pauses_s = pd.Series(turn_taking.pause_s).groupby(table["session_id"]).sum().max()
+    return float(table["arrival_s"].max()), float(pauses_s)
+
+
+def _from_trace(experiment: Experiment) -> Workload:
+    """The requests of a trace, whose blocks matter only to a prefix cache."""
+    spec, caches = experiment.workload, experiment.engine.enable_prefix_caching
     assert spec.trace is not None
     trace = read_trace(spec.trace, experiment.seed)
     rows = _limited(_head(trace.table, spec.num_requests, spec.trace.path), spec.max_new_tokens)
     outputs, cut = _fit_trace_lengths(rows, experiment.engine, spec.trace.path)
     notes = [*trace.notes]
-    if trace.block_tokens is not None and not experiment.engine.enable_prefix_caching:
+    if trace.block_tokens is not None and not caches:
         notes.append("the trace tells which prompts share a prefix; engine.enable_prefix_caching is off")
     if cut:
         notes.append(f"{cut} of {len(rows)} outputs were cut where prompt plus output reached max_model_len")
-    return rows.assign(output_tokens=outputs).reset_index(drop=True), notes, trace.block_tokens
+    table = rows.assign(output_tokens=outputs).reset_index(drop=True)
+    return Workload(table, notes=tuple(notes), block_tokens=trace.block_tokens if caches else None)
 
 
 # ---- what is known of an answer before it is given ------------------------------------------------------------------

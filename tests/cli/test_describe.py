@@ -1,7 +1,7 @@
 """An experiment in half a line says what traffic it has."""
 
 import pytest
-from test_bad_config import arrivals, changed, diurnal, piecewise, trace
+from test_bad_config import arrivals, changed, conversations, diurnal, piecewise, prefix, trace
 
 from sim.cli.describe import describe_run
 from sim.config import experiment_from
@@ -16,6 +16,8 @@ from sim.specs.yaml_file import dump_yaml, parse_yaml
         (arrivals(process="all_at_once"), "all at once"),
         (piecewise((60, 2), (90, 0), (120, 8)), "0 to 8 requests/s"),
         (diurnal(mean_rate=4, amplitude=0.5), "4 ± 2 requests/s"),
+        ({**conversations(turns=3), **prefix()}, "2 conversations/s"),
+        ({**piecewise((60, 2), (90, 1)), **conversations()}, "1 to 2 conversations/s"),
     ],
 )
 def test_traffic_is_named(overrides, traffic):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cli_helpers import servesim_here
+from cli_helpers import servesim_here, write_config
 
 QWEN_ON_H20 = ("estimate", "--model", "qwen2.5-32b", "--accelerator", "h20")
 
@@ -41,3 +41,14 @@ def test_a_prompt_beyond_the_memory_has_no_rates(capsys, monkeypatch):
     answer = servesim_here(capsys, monkeypatch, *QWEN_ON_H20, "--json", "--prompt-tokens", "10000000")
     assert '"fits": "no, ' in answer.out
     assert '_per_s":' not in answer.out.partition("ridge_flop_per_byte")[2]
+
+
+def test_prompts_of_conversations_count_in_full_and_that_is_noted(capsys, monkeypatch, tmp_path):
+    lengths = {part: {"distribution": "fixed", "value": 40} for part in ("prompt", "output")}
+    talk = {"workload.conversations": {"turns": 3}, "workload.lengths": lengths}
+    for caching in (True, False):
+        config = write_config(tmp_path, talk, {"engine.enable_prefix_caching": caching})
+        answer = servesim_here(capsys, monkeypatch, "estimate", config)
+        assert answer.code == 0
+        assert "120 prompt and 40 output tokens" in " ".join(answer.out.split())  # 40, 120 and 200 in the three turns
+        assert ("a prefix cache is taken to find nothing" in answer.err) == caching

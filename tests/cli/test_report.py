@@ -86,3 +86,13 @@ def test_of_many_tenants_the_busiest_are_shown():
     start = lines.index(f"by tenant, in seconds: the busiest {GROUPS_SHOWN} of 100, all are in summary.json")
     names = [line.split()[0] for line in lines[start + 4 : start + 4 + GROUPS_SHOWN]]
     assert names == [f"t{count:03}" for count in range(101 - GROUPS_SHOWN, 101)]
+
+
+# ---- KV cache --------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_prefix_cache_found_is_told_where_it_found_something():
+    summary = run({"workload.conversations": {"turns": 3}, "engine.enable_prefix_caching": True}).summary
+    share = summary["sim"]["kv_cache"]["hit_fraction"]
+    assert fact(summary, "KV cache").endswith(f"; {share:.1%} of prompt tokens found in the prefix cache")
+    assert "prefix cache" not in fact(run().summary, "KV cache")

@@ -363,3 +363,13 @@ def test_workers_leave_ctrl_c_to_the_command_from_their_first_moment(tmp_path):
     _, err = process.communicate(timeout=30)
     assert "Traceback" not in err
     assert process.returncode == 0
+
+
+def test_turns_are_swept_and_rates_are_of_conversations(sweep, tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr("sim.plots.sweep_figure", lambda *words: labels.append(words[4]))
+    talk = {"workload.conversations": {"turns": {"distribution": "geometric", "mean": 3.0}}}
+    assert sweep("--vary", "workload.conversations.turns=1,2,4", changes=talk).code == 0
+    assert pd.read_csv(tmp_path / "out" / "sweep.csv")["workload.conversations.turns"].tolist() == [1, 2, 4]
+    assert sweep(*PRESETS, *RATES, changes=talk).err.count("At 8 conversations/s, ") == 1
+    assert labels == ["workload.conversations.turns", "arrival rate (conversations/s)"]

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from scenarios import SYNCHRONOUS
+
 import sim
 
 ORACLES = Path(__file__).parent.parent / "data" / "oracles.json"
@@ -48,7 +50,7 @@ def first_cases(model: str, count: int = 3) -> list[Case]:
 def experiment_of(case: Case, num_requests: int, seed: int, **engine: Any) -> sim.Experiment:
     """The experiment that is `case`; `engine` values go on top."""
     settings = _SETTINGS[case.model](case.params)
-    plenty = {"num_gpu_blocks": 1_000_000}
+    plenty = {"num_gpu_blocks": 1_000_000, **SYNCHRONOUS}
     return sim.experiment_from(
         {
             "model": "llama-3.1-8b",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scenarios import SYNCHRONOUS
 
 import sim
 from sim.metrics.audit import audit
@@ -28,7 +29,7 @@ def experiment(
         {
             "model": "llama-3.1-8b",
             "accelerator": "h100-sxm",
-            "engine": {"num_gpu_blocks": 10_000, "max_model_len": 100} | (engine or {}),
+            "engine": {"num_gpu_blocks": 10_000, "max_model_len": 100, **SYNCHRONOUS} | (engine or {}),
             "cost": cost or {"kind": "constant", "step_s": STEP_S},
             "workload": workload,
         }
