@@ -10,16 +10,19 @@ cells of real traces need the folder of published traces: $SERVESIM_DATA, else .
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
 import math
 import multiprocessing
 import os
 import platform
+import pstats
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +51,7 @@ SCALES = 10_000, 1_000_000
 """Numbers of requests between which time and memory a request should not change."""
 
 DATA = Path(os.environ.get("SERVESIM_DATA", Path(__file__).parents[1].parent / "shared" / "data")) / "traces"
+SOURCE = str(Path(sim.__file__).parent)
 MOONCAKE, AZURE = "mooncake_fast25_conversation.jsonl.gz", "azure_llm_2023_conv.csv.gz"
 
 
@@ -150,9 +154,8 @@ class Growth:
     bytes_per_extra_request: float
 
 
-def growth(cell: Cell, apply: Callable[..., Any]) -> Growth:
+def growth(cell: Cell, rate: float, apply: Callable[..., Any]) -> Growth:
     """Time and memory a request at both scales, each in a process of its own."""
-    rate = apply(measure, (cell,)).arrival_rate
     (short_s, short_bytes), (long_s, long_bytes) = (apply(_at_scale, (cell, rate, count)) for count in SCALES)
     extra_bytes = (long_bytes - short_bytes) / (SCALES[1] - SCALES[0])
     return Growth(str(cell), SCALES, (1 / short_s, 1 / long_s), long_s / short_s, extra_bytes)
@@ -164,6 +167,18 @@ def _at_scale(cell: Cell, rate: float, count: int) -> tuple[float, int]:
     begin_s = time.process_time()
     sim.run(experiment(cell, count, rate))
     return (time.process_time() - begin_s) / count, _peak_bytes()
+
+
+def where_time_goes(cell: Cell, rate: float) -> dict[str, float]:
+    """Shares of a profiled run's time by package of ours, and what lies outside of them."""
+    sim.run(experiment(cell, 1000, rate))
+    profile = cProfile.Profile()
+    profile.runcall(sim.run, experiment(cell, LENGTHS[cell.lengths], rate))
+    seconds: Counter[str] = Counter()
+    for (path, _, _), (_, _, own_s, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        ours = Path(path).relative_to(SOURCE).parts[0] if path.startswith(SOURCE) else None
+        seconds[ours or ("simpy" if "simpy" in path else "elsewhere")] += own_s
+    return {name: own_s / seconds.total() for name, own_s in seconds.most_common()}
 
 
 def mooncake() -> float:
@@ -238,7 +253,12 @@ def main() -> None:
 
 def _the_rest(apply: Callable[..., Any]) -> dict[str, Any]:
     """What is no cell: growth with the number of requests, and real traces where they are."""
-    found: dict[str, Any] = {"growth": asdict(growth(Cell("vllm-v1", "512/128", "fixed", 0.8), apply))}
+    cell = Cell("vllm-v1", "512/128", "fixed", 0.8)
+    rate = apply(measure, (cell,)).arrival_rate
+    found: dict[str, Any] = {
+        "growth": asdict(growth(cell, rate, apply)),
+        "profile": apply(where_time_goes, (cell, rate)),
+    }
     if (DATA / MOONCAKE).exists():
         found["mooncake_requests_per_cpu_s"] = apply(mooncake)
     if (DATA / AZURE).exists():

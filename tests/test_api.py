@@ -22,8 +22,8 @@ PUBLIC = [
 ]  # fmt: skip
 REQUEST_COLUMNS = [
     "request_id", "arrival_s", "queued_s", "scheduled_s", "first_token_s", "finish_s", "prompt_tokens",
-    "cached_tokens", "output_tokens", "preemptions", "ttft_s", "tpot_s", "e2e_s", "queue_s", "prefill_s",
-    "decode_s", "tps_per_user",
+    "cached_tokens", "output_tokens", "preemptions", "ttft_s", "tpot_s", "max_itl_s", "e2e_s", "queue_s",
+    "prefill_s", "decode_s", "tps_per_user",
 ]  # fmt: skip
 ITERATION_COLUMNS = [
     "start_s", "iterations", "first_step_s", "step_increment_s", "decode_requests", "decode_context_tokens",
@@ -83,7 +83,7 @@ def test_input_errors_are_servesim_errors():
 
 def test_a_result_has_these_fields():
     assert [field.name for field in dataclasses.fields(sim.RunResult)] == [
-        "experiment", "summary", "requests", "iterations", "gaps",
+        "experiment", "summary", "requests", "iterations", "late_gaps",
     ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def result(request):
 
 def latency(result) -> Figure:
     metrics = result.summary["sim"]["metrics"]
-    return plots.latency_figure("a title", result.requests, result.gaps, metrics, result.experiment.slo)
+    return plots.latency_figure("a title", result.requests, result.token_gaps.sample, metrics, result.experiment.slo)
 
 
 def timeline(result) -> Figure:
@@ -152,17 +152,19 @@ def test_times_are_written_as_people_do(seconds, written):
 # ---- timeline --------------------------------------------------------------------------------------------------------
 
 
-def test_the_timeline_has_three_named_panels_on_one_axis_of_time(result):
+def test_the_timeline_has_four_named_panels_on_one_axis_of_time(result):
     figure = timeline(result)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Requests in the engine", "KV cache", "Throughput"]
-    assert [axes.get_ylabel() for axes in figure.axes] == ["requests", "of KV blocks", "tokens per second"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "Requests in the engine", "KV cache", "Throughput", "Time to first token (TTFT)",
+    ]  # fmt: skip
+    assert [axes.get_ylabel() for axes in figure.axes] == ["requests", "of KV blocks", "tokens per second", "seconds"]
     assert figure.axes[-1].get_xlabel() == "simulated time (s)"
-    assert figure.axes[0].get_xlim() == figure.axes[2].get_xlim()
+    assert figure.axes[0].get_xlim() == figure.axes[-1].get_xlim()
     assert figure.axes[0].get_xlim()[1] == pytest.approx(result.requests["finish_s"].max())
 
 
 def test_the_areas_under_the_curves_are_the_averages_of_the_summary(result):
-    queue_axes, kv_axes, _ = timeline(result).axes
+    queue_axes, kv_axes, *_ = timeline(result).axes
     batch, kv = result.summary["sim"]["batch"], result.summary["sim"]["kv_cache"]
     duration_s = result.summary["duration"]
     assert area(queue_axes, "running") == pytest.approx(batch["mean_running"] * duration_s)
@@ -195,7 +197,7 @@ LONG_ANSWERS = {
 def test_a_long_run_of_iterations_is_drawn_over_its_time():
     """Answers of 4 s one after the other, at 100 tokens/s all along; of 20 to 419 tokens are 2 to 27 blocks held."""
     result = run(CONSTANT, LONG_ANSWERS, ONE_SEAT, {"workload.num_requests": 2})
-    _, kv_axes, token_axes = timeline(result).axes
+    _, kv_axes, token_axes, _ = timeline(result).axes
     assert len(result.iterations) < 6
     np.testing.assert_allclose(line(token_axes, "output tokens").get_ydata(), 100, rtol=0.16)
     held = line(kv_axes, "blocks held").get_ydata()
@@ -307,7 +309,7 @@ def test_a_run_interrupted_before_its_first_step_is_drawn(draw):
     summary = deepcopy(result.summary)
     summary["sim"]["metrics"] = dict.fromkeys(summary["sim"]["metrics"])
     summary["sim"]["step_time"] = {"seconds_by_group": {}, "share_by_resource": {}}
-    tables = {name: getattr(result, name).iloc[:0] for name in ("requests", "iterations", "gaps")}
+    tables = {name: getattr(result, name).iloc[:0] for name in ("requests", "iterations", "late_gaps")}
     assert is_drawn(draw(replace(result, summary=summary, **tables)))
 
 

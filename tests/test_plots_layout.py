@@ -14,6 +14,7 @@ from small_runs import CONSTANT, PREEMPTING, run
 from test_plots import latency, step_time, sweep, timeline
 
 from sim import plots
+from sim.stats.series import SeriesSample
 
 LONG_TITLE = "a name of an experiment: " + "llama-3.1-8b on a100-80gb-sxm, vllm-v1, 6 requests/s, " * 3
 NO_METRICS = {f"{level}_{metric}": None for level in ("p50", "p99") for metric in ("ttft", "tpot", "itl", "e2e")}
@@ -27,7 +28,7 @@ def rendered(figure: Figure) -> Figure:
 def of_latencies(low_s: float, high_s: float, slo: dict[str, float] | None = None) -> Axes:
     """The panel of a sample of TTFTs from `low_s` to `high_s`."""
     requests = pd.DataFrame(dict.fromkeys(("ttft_s", "tpot_s", "e2e_s"), np.geomspace(low_s, high_s, 50)))
-    gaps = pd.DataFrame({"gap_s": [], "tokens": []})
+    gaps = SeriesSample.of(np.array([]))
     return rendered(plots.latency_figure("a title", requests, gaps, NO_METRICS, slo or {})).axes[0]
 
 

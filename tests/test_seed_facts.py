@@ -30,7 +30,7 @@ from sim.specs.hf_fields import Fields
 from sim.specs.hf_quantization import quantization_from_hf
 from sim.specs.memory import activation_bytes
 from sim.specs.model import DTYPE_BYTES, ModelSpec
-from sim.stats.quantiles import repeated_quantiles
+from sim.stats.series import SeriesSample
 
 H, S = 4096, 1024
 PROMPT = batch_of((S, 0))
@@ -267,8 +267,8 @@ def test_close(fact, ours, expected, tolerance):
 
 def test_s14_the_percentile_method_matters_and_ours_is_numpys_linear():
     """99 requests of 119 ms and one of 500 ms: nearest rank says 119, linear 122.81, the next higher 500."""
-    values, counts = np.array([119.0, 500.0]), np.array([99, 1])
-    assert repeated_quantiles(values, counts, [0.99])[0] == pytest.approx(122.81, rel=1e-12)
+    sample = SeriesSample.of(np.array([119.0] * 99 + [500.0]))
+    assert sample.quantiles([0.99])[0] == pytest.approx(122.81, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", catalogue.names("accelerators"))
@@ -361,5 +361,5 @@ def test_s75_sixteen_gpus_hold_a_sixteenth_of_the_weights_each():
 
 def test_s79_five_in_a_hundred_of_a_million_users_wait_longer_than_p95():
     latencies = np.arange(10**6, dtype=float)
-    p95 = repeated_quantiles(latencies, np.ones(10**6, dtype=np.int64), [0.95])[0]
+    p95 = SeriesSample.of(latencies).quantiles([0.95])[0]
     assert (latencies > p95).sum() == 50_000

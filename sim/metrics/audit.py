@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from sim.errors import AuditError
-from sim.metrics.runs import durations_s, executed_tokens, spent
-from sim.serving.simulation import RunLog
-from sim.specs.experiment import Experiment
-from sim.workload.workload import Workload
+from sim.metrics.finished_run import FinishedRun
+from sim.metrics.runs import FloatArray, executed_tokens
 
 TOLERANCE = 1e-9
 """Relative, for times; counts must agree exactly."""
 
 
-def audit(experiment: Experiment, log: RunLog, workload: Workload, requests: pd.DataFrame, gaps: pd.DataFrame) -> int:
+def audit(run: FinishedRun) -> int:
     """Check every law and return how many there are. Raises AuditError naming the first that is broken."""
-    laws = list(_laws(experiment, log, workload, requests, gaps))
+    laws = [*_laws(run), *_laws_of_time(run)]
     for law, left, right in laws:
         exact = isinstance(left, int) and isinstance(right, int)
         agree = abs(left - right) <= (0 if exact else TOLERANCE * max(abs(left), abs(right), 1.0))
@@ -32,65 +30,48 @@ def audit(experiment: Experiment, log: RunLog, workload: Workload, requests: pd.
     return len(laws)
 
 
-def _laws(
-    experiment: Experiment, log: RunLog, workload: Workload, requests: pd.DataFrame, gaps: pd.DataFrame
-) -> Iterator[tuple[str, float, float]]:
+def _laws(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
     """(law, one account of it, the other account)"""
-    totals, core, pool, runs = log.recorder.totals, log.core, log.core.pool, log.recorder.iterations.arrays()
-    output_tokens, asked_tokens = int(requests["output_tokens"].sum()), int(workload.table["output_tokens"].sum())
-    yield "requests that arrived = requests in the workload", totals.arrivals, len(workload)
+    totals, core, requests, runs = run.log.recorder.totals, run.log.core, run.requests, run.runs
+    pool, asked_tokens = core.pool, int(run.workload.table["output_tokens"].sum())
+    prompt_tokens, cached_tokens, output_tokens = (
+        int(requests[name].sum()) for name in ("prompt_tokens", "cached_tokens", "output_tokens")
+    )
+    yield "requests that arrived = requests in the workload", totals.arrivals, len(run.workload)
     yield "requests that arrived = requests finished", totals.arrivals, len(requests)
     yield "nobody is left in the engine", len(core.running) + len(core.waiting), 0
     yield "output tokens of the requests = output tokens asked for", output_tokens, asked_tokens
     yield "tokens emitted = output tokens of the requests", totals.emitted_tokens, output_tokens
-    yield (
-        "gaps between tokens = output tokens after the first",
-        int(gaps["tokens"].sum()),
-        (output_tokens - len(requests)),
-    )
+    yield "gaps between tokens = output tokens after the first", run.gaps.sample.size, output_tokens - len(requests)
     yield (
         "tokens computed = prompts - cached + outputs but the last + recomputed",
-        int(np.dot(executed_tokens(runs) - runs["padding_tokens"], runs["iterations"])),
-        (
-            int(requests["prompt_tokens"].sum())
-            - int(requests["cached_tokens"].sum())
-            + output_tokens
-            - len(requests)
-            + core.dropped_tokens
-        ),
+        int(((executed_tokens(runs) - runs["padding_tokens"]) * runs["iterations"]).sum()),
+        prompt_tokens - cached_tokens + output_tokens - len(requests) + core.dropped_tokens,
     )
     yield "blocks allocated = blocks released", pool.allocated, pool.released
     yield "all blocks are free", pool.free_blocks, pool.total_blocks
     yield "no token is stored", core.stored_tokens, 0
-    yield from _laws_of_time(experiment, log, requests)
-    if workload.think_s is not None:
-        yield "closed loop: users' time = thinking + waiting for answers", *_users_time(workload.think_s, requests)
+    if run.workload.think_s is not None:
+        yield "closed loop: users' time = thinking + waiting for answers", *_users_time(run.workload.think_s, requests)
 
 
-def _laws_of_time(experiment: Experiment, log: RunLog, requests: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
-    totals, recorder = log.recorder.totals, log.recorder
-    runs = recorder.iterations.arrays()
-    durations = durations_s(runs)
-    ends = runs["start_s"] + durations
-    order = requests[["arrival_s", "queued_s", "scheduled_s", "first_token_s", "finish_s"]]
-    backwards = order.diff(axis=1).iloc[:, 1:].min().min()
-    missing = order.isna().sum().sum() + requests["e2e_s"].isna().sum() + np.isnan(ends).sum()
-    overlap = (runs["start_s"][1:] - ends[:-1]).min(initial=0.0)
-    groups = spent(experiment, runs).seconds.values()
-    yield "every time is a number", int(missing), 0
-    yield (
-        "nothing is served before it arrived (arrival, queued, scheduled, first token, finish)",
-        min(backwards, 0.0),
-        0.0,
-    )
-    yield "iterations do not overlap", min(float(overlap), 0.0), 0.0
-    busy_s = float(durations.sum())
+def _laws_of_time(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
+    recorder, runs, requests = run.log.recorder, run.runs, run.requests
+    ends_s = runs["start_s"] + run.run_s
+    times_s = [requests[f"{name}_s"].to_numpy() for name in ("arrival", "queued", "scheduled", "first_token", "finish")]
+    sojourns_s, busy_s = requests["e2e_s"].to_numpy(), run.busy_s
+    missing = sum(int(np.isnan(column).sum()) for column in (*times_s, sojourns_s, ends_s))
+    backwards = min(float((later - earlier).min(initial=0.0)) for earlier, later in pairwise(times_s))
+    overlap = float((runs["start_s"][1:] - ends_s[:-1]).min(initial=0.0))
+    yield "every time is a number", missing, 0
+    yield "nothing is served before it arrived (arrival, queued, scheduled, first token, finish)", backwards, 0.0
+    yield "iterations do not overlap", overlap, 0.0
     yield "busy time <= simulated time", max(busy_s - recorder.end_s, 0.0), 0.0
-    yield "time by operation group = busy time", sum(sum(group.values()) for group in groups), busy_s
-    yield "∫N(t)dt = sum of sojourns (Little)", totals.in_system_request_s, float(requests["e2e_s"].sum())
+    yield "time by operation group = busy time", sum(sum(of.values()) for of in run.spent.seconds.values()), busy_s
+    yield "∫N(t)dt = sum of sojourns (Little)", recorder.totals.in_system_request_s, float(sojourns_s.sum())
 
 
-def _users_time(think_s: NDArray[np.float64], requests: pd.DataFrame) -> tuple[float, float]:
+def _users_time(think_s: FloatArray, requests: pd.DataFrame) -> tuple[float, float]:
     """Σ over users of the time until the last answer, and Σ(Z) + Σ(R): divided by the run's length, N = X(R + Z)."""
     present_s = requests.groupby("session_id")["finish_s"].max().sum()
     return float(present_s), float(think_s.sum() + requests["e2e_s"].sum())

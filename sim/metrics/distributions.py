@@ -5,10 +5,9 @@ The latencies under SLO names are in `sim.metrics.latency`; here are lengths, th
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from sim.metrics.latency import statistics
+from sim.metrics.latency import measured, statistics
 
 PERCENTILES = (1, 5, 50, 90, 95, 99)
 """Both ends: more is worse of a time, less is worse of a speed, whose "worst of 95 %" is p5."""
@@ -25,9 +24,4 @@ QUANTITIES = {
 
 def distributions(requests: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     """`mean std min max p1 p5 p50 p90 p95 p99` of every quantity, in the unit of its column."""
-    return {name: _distribution(requests[column]) for name, column in QUANTITIES.items()}
-
-
-def _distribution(column: pd.Series[float]) -> dict[str, float | None]:
-    values = column.dropna().to_numpy(float)
-    return statistics(values, np.ones(len(values), dtype=np.int64), PERCENTILES)
+    return {name: statistics(measured(requests[column]), PERCENTILES) for name, column in QUANTITIES.items()}

@@ -10,10 +10,10 @@ import pandas as pd
 from sim.metrics.closed_loop import closed_loop
 from sim.metrics.distributions import distributions
 from sim.metrics.engine_use import batch_use, kv_use, step_time_use
+from sim.metrics.finished_run import FinishedRun
 from sim.metrics.groups import groups
 from sim.metrics.latency import PERCENTILES, latency_metrics
 from sim.metrics.ratio import ratio
-from sim.metrics.runs import durations_s, spent
 from sim.metrics.stability import stability
 from sim.metrics.throughput import max_output_tokens_per_s, peak_in_system, throughput
 from sim.metrics.utilisation import cost, utilisation
@@ -21,25 +21,20 @@ from sim.serving.simulation import RunLog
 from sim.specs.experiment import Experiment
 from sim.specs.metric_names import bounds_requests, metric_of
 from sim.specs.workload import AllAtOnce, Arrivals, ClosedLoop, GammaArrivals, PoissonArrivals
-from sim.workload.workload import Workload
 
 VLLM_METRICS = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2el": "e2e"}
 """vLLM's metric names, and ours."""
 
 
-def summarise(
-    experiment: Experiment, workload: Workload, log: RunLog, requests: pd.DataFrame, gaps: pd.DataFrame
-) -> dict[str, Any]:
+def summarise(run: FinishedRun) -> dict[str, Any]:
     """The content of `summary.json`, but for the audit, which is added when it has passed."""
-    metrics = latency_metrics(requests, gaps)
-    duration_s = max(log.recorder.end_s - log.recorder.start_s, 0.0)
+    experiment, log, requests, duration_s = run.experiment, run.log, run.requests, run.duration_s
+    metrics = latency_metrics(requests, run.gaps.sample)
     attained = _good_requests(requests, experiment.slo)
-    runs = log.recorder.iterations.arrays()
-    spent_on, busy_s = spent(experiment, runs), float(durations_s(runs).sum())
     return {
         **_vllm_header(experiment, log, requests, duration_s),
         "request_goodput": None if attained is None else ratio(int(attained.sum()), duration_s),
-        "max_output_tokens_per_s": max_output_tokens_per_s(requests, gaps, log.recorder.start_s),
+        "max_output_tokens_per_s": max_output_tokens_per_s(requests, run.gaps, log.recorder.start_s),
         "max_concurrent_requests": peak_in_system(requests),
         **_vllm_latencies(metrics),
         "sim": {
@@ -52,14 +47,14 @@ def summarise(
             "throughput": throughput(requests, duration_s),
             "slo": _slo_report(metrics, experiment.slo, attained),
             "stability": stability(requests, experiment.workload),
-            "closed_loop": closed_loop(workload, requests),
-            "batch": batch_use(log, duration_s),
-            "kv_cache": kv_use(experiment, log, requests, duration_s),
-            "step_time": step_time_use(spent_on, busy_s),
-            "utilisation": utilisation(experiment, spent_on, busy_s, duration_s),
+            "closed_loop": closed_loop(run.workload, requests),
+            "batch": batch_use(run),
+            "kv_cache": kv_use(run),
+            "step_time": step_time_use(run.spent, run.busy_s),
+            "utilisation": utilisation(experiment, run.spent, run.busy_s, duration_s),
             "cost": cost(experiment, int(requests["output_tokens"].sum()), duration_s),
-            "notes": [*experiment.notes, *workload.notes],
-            "performance": _performance(log, len(requests)),
+            "notes": [*experiment.notes, *run.workload.notes],
+            "performance": _performance(run),
         },
     }
 
@@ -133,13 +128,13 @@ def _slo_report(
     return {"met": all(met.values()), "limits": dict(slo), "values": values, "good_request_fraction": share}
 
 
-def _performance(log: RunLog, completed: int) -> dict[str, float | None]:
-    spent = log.performance
+def _performance(run: FinishedRun) -> dict[str, float | None]:
+    spent = run.log.performance
     return {
         "cpu_s": spent.cpu_s,
         "wall_s": spent.wall_s,
-        "requests_per_cpu_s": ratio(completed, spent.cpu_s),
-        "engine_iterations": int(log.recorder.iterations.arrays()["iterations"].sum()),
+        "requests_per_cpu_s": ratio(len(run.requests), spent.cpu_s),
+        "engine_iterations": int(run.runs["iterations"].sum()),
         "simpy_events": spent.simpy_events,
         "peak_memory_bytes": spent.peak_memory_bytes,
     }

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from sim.metrics.runs import asked_for_decodes, each_iteration
+from sim.metrics.longest_gaps import longest_gaps_s
+from sim.metrics.runs import IntArray
 from sim.scheduling.plan import BLOCKERS
 from sim.serving.recorder import NO_SESSION, Recorder
+from sim.serving.simulation import RunLog
 from sim.workload.workload import Workload
 
 DESCRIBED = ("priority", "tenant", "max_new_tokens", "predicted_output_tokens")
 """What the workload says of a request that is worth grouping results by, where it says so."""
 
 
-def requests_table(recorder: Recorder, workload: Workload) -> pd.DataFrame:
+def requests_table(log: RunLog, workload: Workload) -> pd.DataFrame:
     """One row per finished request, by `request_id`, times in seconds.
 
     `ttft_s` and `e2e_s` count from arrival, and E2E is `queue_s` (until scheduled) + `prefill_s` (until the
     first token) + `decode_s` (until the answer is complete: the last token, or the end of a batch that is returned
-    whole). `tpot_s` is decode/(output_tokens - 1), undefined (NaN) for a single output token; `tps_per_user` is
-    output_tokens/E2E, undefined for a request that took no time.
+    whole). `tpot_s` is decode/(output_tokens - 1), and `max_itl_s` the longest time between two tokens, both undefined
+    (NaN) for a single output token; `tps_per_user` is output_tokens/E2E, undefined for a request that took no time.
     """
-    table = _finished_requests(recorder, workload)
-    gaps = (table["output_tokens"] - 1).where(table["output_tokens"] > 1)
-    table["ttft_s"] = table["first_token_s"] - table["arrival_s"]
-    table["tpot_s"] = (table["finish_s"] - table["first_token_s"]) / gaps
-    table["e2e_s"] = table["finish_s"] - table["arrival_s"]
-    table["queue_s"] = table["scheduled_s"] - table["arrival_s"]
-    table["prefill_s"] = table["first_token_s"] - table["scheduled_s"]
-    table["decode_s"] = table["finish_s"] - table["first_token_s"]
-    table["tps_per_user"] = table["output_tokens"] / table["e2e_s"].where(table["e2e_s"] > 0)
-    described = workload.table[[column for column in DESCRIBED if column in workload.table]]
-    table = table.join(described, on="request_id")
-    return table if (table["session_id"] != NO_SESSION).any() else table.drop(columns="session_id")
+    finished = np.flatnonzero(~np.isnan(log.recorder.requests.arrays()["finish_s"]))
+    columns = _recorded(log.recorder, workload, finished)
+    arrival_s, scheduled_s, first_token_s, finish_s, output_tokens = (
+        columns[name] for name in ("arrival_s", "scheduled_s", "first_token_s", "finish_s", "output_tokens")
+    )
+    decode_s, e2e_s = finish_s - first_token_s, finish_s - arrival_s
+    columns |= {
+        "ttft_s": first_token_s - arrival_s,
+        "tpot_s": _ratio(decode_s, output_tokens - 1),
+        "max_itl_s": longest_gaps_s(log, finished),
+        "e2e_s": e2e_s,
+        "queue_s": scheduled_s - arrival_s,
+        "prefill_s": first_token_s - scheduled_s,
+        "decode_s": decode_s,
+        "tps_per_user": _ratio(output_tokens, e2e_s),
+    }
+    described = workload.table.iloc[finished]
+    columns |= {name: described[name].array for name in DESCRIBED if name in described}
+    if (columns["session_id"] == NO_SESSION).all():
+        del columns["session_id"]
+    return pd.DataFrame(columns, copy=False)
 
 
 def iterations_table(recorder: Recorder) -> pd.DataFrame:
@@ -43,31 +56,19 @@ def iterations_table(recorder: Recorder) -> pd.DataFrame:
     return pd.DataFrame({**runs, "blocked_by": blockers}, copy=False)
 
 
-def gaps_table(recorder: Recorder) -> pd.DataFrame:
-    """`gap_s, tokens, end_s`: how long successive tokens of a request were apart, how many were, and until when.
-
-    A decode's gap is its iteration, but for those that were late.
-    """
-    runs, late = recorder.iterations.arrays(), recorder.gaps.arrays()
-    on_time = asked_for_decodes(runs)
-    np.subtract.at(on_time, late["run"][late["run"] >= 0], 1)
-    every = each_iteration(runs)
-    on_time = np.repeat(on_time, runs["iterations"])
-    decoded = on_time > 0
-    return pd.DataFrame(
-        {
-            "gap_s": np.concatenate([every.step_s[decoded], late["gap_s"]]),
-            "tokens": np.concatenate([on_time[decoded], np.ones(len(late["gap_s"]), np.int64)]),
-            "end_s": np.concatenate([every.end_s[decoded], late["end_s"]]),
-        }
+def _recorded(recorder: Recorder, workload: Workload, requests: IntArray) -> dict[str, Any]:
+    """What was written down while these requests were served, and their prompts, which the workload knows."""
+    times = recorder.requests
+    recorded = {name: column[requests] for name, column in times.arrays().items()}
+    prompts = workload.table["prompt_tokens"].to_numpy()[requests]
+    return (
+        {"request_id": requests}
+        | {name: recorded[name] for name in times.NAMES}
+        | {"prompt_tokens": prompts.astype(np.int64)}
+        | {name: recorded[name].astype(np.int64) for name in times.COUNTS}
     )
 
 
-def _finished_requests(recorder: Recorder, workload: Workload) -> pd.DataFrame:
-    times = recorder.requests.arrays()
-    finished = np.flatnonzero(~np.isnan(times["finish_s"]))
-    columns = {name: column[finished] for name, column in times.items()}
-    counts = {name: columns[name].astype(np.int64) for name in recorder.requests.COUNTS}
-    table = pd.DataFrame({"request_id": finished} | columns | counts)
-    table.insert(6, "prompt_tokens", workload.table["prompt_tokens"].to_numpy()[finished])
-    return table
+def _ratio(parts: Any, wholes: Any) -> Any:
+    """NaN where there is nothing to divide by."""
+    return np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)

@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 
 from sim.metrics.ratio import ratio
+from sim.metrics.runs import FloatArray, IntArray
+from sim.metrics.token_gaps import TokenGaps
+from sim.serving.front_end import TIE_S
+from sim.stats.series import counting
 
 
 def throughput(requests: pd.DataFrame, duration_s: float) -> dict[str, float | None]:
@@ -29,19 +33,36 @@ def throughput(requests: pd.DataFrame, duration_s: float) -> dict[str, float | N
 
 def peak_in_system(requests: pd.DataFrame) -> int:
     """Most requests between arrival and finish at once; one that leaves makes room for one that comes just then."""
-    times = np.concatenate([requests["finish_s"].to_numpy(), requests["arrival_s"].to_numpy()])
-    change = np.repeat([-1, 1], len(requests))
-    order = np.lexsort((change, times))
-    return int(np.cumsum(change[order]).max(initial=0))
+    arrivals_s, finishes_s = (np.sort(requests[name].to_numpy()) for name in ("arrival_s", "finish_s"))
+    there = np.arange(1, len(requests) + 1) - np.searchsorted(finishes_s, arrivals_s, side="right")
+    return int(there.max(initial=0))
 
 
-def max_output_tokens_per_s(requests: pd.DataFrame, gaps: pd.DataFrame, start_s: float) -> int:
+def output_tokens_before(requests: pd.DataFrame, gaps: TokenGaps, moments_s: FloatArray) -> IntArray:
+    """How many tokens had come out before each moment: the first of each request, the others where their gaps end."""
+    first_tokens_s = np.sort(requests["first_token_s"].to_numpy())
+    return np.searchsorted(first_tokens_s, moments_s - TIE_S) + gaps.tokens_before(moments_s)
+
+
+def max_output_tokens_per_s(requests: pd.DataFrame, gaps: TokenGaps, start_s: float) -> int:
     """Most output tokens in one second, of seconds counted from the first arrival.
 
-    Tokens are counted when they come out: the first of each request at `first_token_s`, the others where the gap before
-    them ends.
+    First those seconds are looked at in which a request got its first token or a run of iterations began or ended, then
+    those in the middle of runs that may hold more: one of n decodes and steps of s seconds gives n(1/s + 1) at most.
     """
-    times = np.concatenate([requests["first_token_s"].to_numpy(), gaps["end_s"].to_numpy()])
-    tokens = np.concatenate([np.ones(len(requests)), gaps["tokens"].to_numpy()])
-    _, second = np.unique(np.floor(times - start_s), return_inverse=True)
-    return int(np.bincount(second, weights=tokens).max(initial=0))
+
+    def most_in(seconds: FloatArray) -> int:
+        moments = np.repeat(np.unique(seconds), 2)
+        moments[1::2] += 1
+        moments = moments[np.diff(moments, prepend=-1) > 0]
+        tokens = np.diff(output_tokens_before(requests, gaps, start_s + moments))
+        return int(tokens[np.diff(moments) == 1].max(initial=0))
+
+    runs, (first_ends_s, last_ends_s) = gaps.on_time, gaps.ends_of_runs_s()
+    ends_s = first_ends_s, last_ends_s, gaps.late_end_s, requests["first_token_s"].to_numpy()
+    begin, end, *others = (np.floor(each - start_s + TIE_S) for each in ends_s)
+    most = most_in(np.concatenate([each[np.diff(each, prepend=-1) != 0] for each in (begin, end, *others)]))
+    long = np.flatnonzero(end - begin > 1)
+    long = long[runs.repeats[long] * ((1 + TIE_S) / runs.first[long] + 1) > most]
+    between = (end - begin - 1)[long].astype(np.int64)
+    return max(most, most_in(np.repeat(begin[long] + 1, between) + counting(between)))

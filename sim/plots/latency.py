@@ -7,10 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 
+from sim.metrics.latency import measured
+from sim.metrics.runs import FloatArray
 from sim.plots.canvas import FAINT, INK, SERIES, legend_inside, new_figure, panel_title
 from sim.plots.ticks import seconds, time_axis
+from sim.specs.metric_names import metric_of
+from sim.stats.series import SeriesSample
 
 TITLES = {
     "ttft": "Time to first token (TTFT)",
@@ -19,35 +22,49 @@ TITLES = {
     "e2e": "End to end (E2E)",
 }
 
+STEPS = 500
+"""Of a curve of shares, on a linear axis and on a logarithmic one."""
+
 
 def latency_figure(
-    title: str, requests: pd.DataFrame, gaps: pd.DataFrame, metrics: dict[str, float | None], slo: dict[str, float]
+    title: str, requests: pd.DataFrame, gaps: SeriesSample, metrics: dict[str, float | None], slo: dict[str, float]
 ) -> Figure:
     """What share of requests (ITL: of tokens) was at least as quick, per latency, with percentiles and SLO limits."""
     figure = new_figure(title, 7.2)
     for axes, (metric, name) in zip(figure.subplots(2, 2).flat, TITLES.items(), strict=True):
-        if metric == "itl":
-            values, weights = gaps["gap_s"].to_numpy(float), gaps["tokens"].to_numpy(float)
-        else:
-            values = requests[f"{metric}_s"].dropna().to_numpy(float)
-            weights = np.ones(len(values))
-        _draw_shares(axes, values, weights)
+        of_tokens = metric == "itl"
+        _draw_shares(axes, *(_shares_of_gaps(gaps) if of_tokens else _shares(measured(requests[f"{metric}_s"]))))
         _mark_percentiles(axes, metric, metrics)
         _mark_slo(axes, metric, slo)
         time_axis(axes)
         legend_inside(axes)
         panel_title(axes, name)
-        axes.set_ylabel("share of tokens" if metric == "itl" else "share of requests")
+        axes.set_ylabel("share of tokens" if of_tokens else "share of requests")
     return figure
 
 
-def _draw_shares(axes: Axes, values: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+def _shares(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The values in order, and the share of those up to each."""
+    return np.sort(values), np.arange(1, len(values) + 1) / len(values)
+
+
+def _shares_of_gaps(gaps: SeriesSample) -> tuple[FloatArray, FloatArray]:
+    """The gaps in order, or where they are many limits so close that no step is seen; and the share up to each."""
+    if gaps.length.sum() <= STEPS:
+        values, repeats = gaps.written_out()
+        order = np.argsort(values)
+        return values[order], np.cumsum(repeats[order]) / gaps.size
+    low_s, high_s = gaps.min(), gaps.max()
+    by_ratio = np.maximum(low_s, high_s * np.geomspace(1e-6, 1, STEPS))
+    limits_s = np.union1d(np.linspace(low_s, high_s, STEPS), by_ratio)
+    return limits_s, gaps.counts_upto(limits_s) / gaps.size
+
+
+def _draw_shares(axes: Axes, values: FloatArray, shares: FloatArray) -> None:
     if not len(values):
         axes.text(0.5, 0.5, "nothing to measure", ha="center", va="center", transform=axes.transAxes, color=FAINT)
         return
-    order = np.argsort(values, kind="stable")
-    share = np.cumsum(weights[order]) / weights.sum()
-    axes.plot(values[order], share, color=SERIES[0], drawstyle="steps-post")
+    axes.plot(values, shares, color=SERIES[0], drawstyle="steps-post")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.25)
@@ -62,5 +79,5 @@ def _mark_percentiles(axes: Axes, metric: str, metrics: dict[str, float | None])
 
 def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:
     for name, limit in slo.items():
-        if name.endswith(f"_{metric}"):
+        if metric_of(name) == metric:
             axes.axvline(limit, color=SERIES[1], linewidth=1.5, label=f"SLO {name} {seconds(limit)}")

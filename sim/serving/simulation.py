@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from sim.cost import cost_model
@@ -47,7 +48,16 @@ class RunLog:
     interrupted: bool
 
 
-def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Record], None] | None = None) -> RunLog:
+Watch = Callable[[Callable[[], int], int], AbstractContextManager[None]]
+"""Entered while a run lasts, with a function that says how many requests have been answered, and how many there are."""
+
+
+def simulate(
+    experiment: Experiment,
+    workload: Workload,
+    on_record: Callable[[Record], None] | None = None,
+    watch: Watch | None = None,
+) -> RunLog:
     """Serve `workload` on the experiment's engine until the last answer, or until Ctrl-C.
 
     `on_record` receives one schedule-log line an iteration.
@@ -70,7 +80,8 @@ def simulate(experiment: Experiment, workload: Workload, on_record: Callable[[Re
             clock.process(users.user(session_id))
     clock.process(runner.run())
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    interrupted = clock.run_to_the_end()
+    with watch(lambda: recorder.totals.departures, len(workload)) if watch else nullcontext():
+        interrupted = clock.run_to_the_end()
     if interrupted:
         runner.break_off()
     recorder.on_end(max(runner.now_s, recorder.end_s))

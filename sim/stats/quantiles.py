@@ -1,4 +1,4 @@
-"""Quantiles of weighted samples."""
+"""Quantiles of many groups at once."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def repeated_quantiles(
-    values: NDArray[np.float64], counts: NDArray[np.int64], levels: Sequence[float]
+def grouped_quantiles(
+    values: NDArray[np.float64], group: NDArray[np.int64], groups: int, levels: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Quantiles of the sample in which `values[i]` occurs `counts[i]` times, at `levels` in [0, 1].
-
-    Equal to `numpy.quantile(numpy.repeat(values, counts), levels)` (its default, linear method), without repeating.
-    """
-    order = np.argsort(values, kind="stable")
-    ranked, last_rank = values[order], np.cumsum(counts[order]) - 1
-    position = np.asarray(levels, dtype=float) * last_rank[-1]
-    low, weight = np.floor(position), position - np.floor(position)
-    below = ranked[np.searchsorted(last_rank, low)]
-    above = ranked[np.searchsorted(last_rank, np.minimum(low + 1, last_rank[-1]))]
-    quantiles: NDArray[np.float64] = below + (above - below) * weight
+    """A row a level: `numpy.quantile` of the values of each group from 0 to `groups` - 1, NaN where there are none."""
+    size = np.bincount(group, minlength=groups)
+    ranked = np.append(values[np.lexsort((values, group))], np.nan)
+    first = np.where(size, np.cumsum(size) - size, len(values))
+    position = np.asarray(levels, float)[:, None] * np.maximum(size - 1, 0)
+    below = np.floor(position).astype(np.int64)
+    low, high = ranked[first + below], ranked[first + np.minimum(below + 1, np.maximum(size - 1, 0))]
+    quantiles: NDArray[np.float64] = low + (high - low) * (position - below)
     return quantiles

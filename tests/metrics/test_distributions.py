@@ -9,13 +9,14 @@ from small_runs import run
 
 from sim.metrics.distributions import QUANTITIES
 from sim.metrics.latency import latency_metrics
+from sim.stats.series import SeriesSample
 
 NINETY_NINE_FAST_ONE_SLOW_S = [0.119] * 99 + [0.5]
 
 
 def metrics_of(ttft_s: list[float]) -> dict[str, float | None]:
-    requests = pd.DataFrame({f"{metric}_s": ttft_s for metric in ("ttft", "tpot", "e2e", "queue")})
-    return latency_metrics(requests, pd.DataFrame({"gap_s": [], "tokens": [], "end_s": []}))
+    requests = pd.DataFrame({f"{metric}_s": ttft_s for metric in ("ttft", "tpot", "max_itl", "e2e", "queue")})
+    return latency_metrics(requests, SeriesSample.of(np.array([])))
 
 
 def test_percentiles_interpolate_linearly_between_ranks():

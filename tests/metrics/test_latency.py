@@ -14,6 +14,7 @@ from small_runs import CONSTANT, ONE_TOKEN_EACH, ORCA, PREEMPTING, STATIC, exper
 import sim
 from sim.metrics.latency import latency_metrics
 from sim.specs.metric_names import METRIC_NAMES
+from sim.stats.series import SeriesSample
 
 NUMPY = {
     "mean": np.mean,
@@ -109,10 +110,11 @@ GAPS = st.lists(st.tuples(st.floats(1e-4, 10), st.integers(1, 50)), min_size=1, 
 
 @given(gaps=GAPS)
 def test_itl_counts_a_gap_once_a_token(gaps):
-    table = pd.DataFrame(gaps, columns=["gap_s", "tokens"])
-    requests = pd.DataFrame({f"{metric}_s": [1.0] for metric in ("ttft", "tpot", "e2e", "queue")})
-    written_out = np.repeat(table["gap_s"], table["tokens"])
-    assert found(latency_metrics(requests, table), "itl") == pytest.approx(statistics(written_out), abs=1e-12)
+    gap_s, tokens = (np.array(column) for column in zip(*gaps, strict=True))
+    sample = SeriesSample(gap_s, np.zeros(len(gaps)), np.ones(len(gaps), int), tokens)
+    requests = pd.DataFrame({f"{metric}_s": [1.0] for metric in ("ttft", "tpot", "max_itl", "e2e", "queue")})
+    written_out = np.repeat(gap_s, tokens)
+    assert found(latency_metrics(requests, sample), "itl") == pytest.approx(statistics(written_out), abs=1e-12)
 
 
 def test_every_metric_name_has_a_value():
@@ -126,7 +128,7 @@ def test_single_tokens_have_neither_tpot_nor_itl():
     metrics = result.summary["sim"]["metrics"]
     assert result.requests["tpot_s"].isna().all()
     assert result.gaps.empty
-    for metric in ("tpot", "itl"):
+    for metric in ("tpot", "itl", "max_itl"):
         assert set(found(metrics, metric).values()) == {None}
     assert found(metrics, "ttft") == found(metrics, "e2e")
 

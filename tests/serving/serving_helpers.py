@@ -11,7 +11,8 @@ from scenarios import SYNCHRONOUS
 
 import sim
 from sim.metrics.audit import audit
-from sim.metrics.tables import gaps_table, iterations_table, requests_table
+from sim.metrics.finished_run import FinishedRun
+from sim.metrics.tables import iterations_table
 from sim.serving.simulation import simulate
 from sim.workload.workload import Workload
 
@@ -48,7 +49,6 @@ def serve(
     columns = {"arrival_s": np.array(arrivals, dtype=float), "prompt_tokens": prompts, "output_tokens": outputs}
     workload = Workload(pd.DataFrame(columns))
     served = experiment(engine, cost)
-    log = simulate(served, workload)
-    requests = requests_table(log.recorder, workload)
-    audit(served, log, workload, requests, gaps_table(log.recorder))
-    return requests, iterations_table(log.recorder)
+    finished = FinishedRun(served, workload, simulate(served, workload))
+    audit(finished)
+    return finished.requests, iterations_table(finished.log.recorder)

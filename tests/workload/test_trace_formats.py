@@ -88,7 +88,8 @@ def test_priorities_in_json_lines_are_kept(tmp_path):
 
 
 def test_prefixes_in_a_trace_are_noted_as_not_used_where_the_engine_does_not_cache(tmp_path):
-    loaded = workload(write(tmp_path, "t.jsonl", lines(*MOONCAKE_ROWS)), format="mooncake")
+    path = write(tmp_path, "t.jsonl", lines(*MOONCAKE_ROWS))
+    loaded = workload(path, format="mooncake", engine={"enable_prefix_caching": False})
     assert "engine.enable_prefix_caching is off" in loaded.notes[0]
     assert [request.shared_text for request in loaded] == [(), (), ()]
 

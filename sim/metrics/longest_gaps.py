@@ -1,0 +1,31 @@
+"""The longest time between two successive tokens of each request."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.metrics.runs import FloatArray, IntArray
+from sim.serving.simulation import RunLog
+from sim.stats.range_maximum import range_maxima
+
+
+def longest_gaps_s(log: RunLog, requests: IntArray) -> FloatArray:
+    """Seconds, of finished requests by their ids; NaN of those with a single token.
+
+    A request decodes in every iteration from its first token to its last, but for those that its late tokens waited
+    through, which are shorter than the wait and so make no difference.
+    """
+    recorder = log.recorder
+    runs, late, times = recorder.iterations.arrays(), recorder.gaps.arrays(), recorder.requests.arrays()
+    late_s = np.zeros(len(times["finish_s"]))
+    np.maximum.at(late_s, late["request_id"], late["gap_s"])
+    output_tokens = times["output_tokens"][requests]
+    begins = np.searchsorted(runs["start_s"], times["first_token_s"][requests])
+    if log.core.engine.release == "batch_end":  # held after its last token; no token is late in such a batch
+        passed = np.cumsum(runs["iterations"], dtype=np.int64) - runs["iterations"]
+        ends = np.searchsorted(passed, np.append(passed, 0)[begins] + output_tokens - 1)
+    else:
+        ends = np.searchsorted(runs["start_s"], times["finish_s"][requests])
+    last_step_s = runs["first_step_s"] + (runs["iterations"] - 1) * runs["step_increment_s"]
+    longest_s = range_maxima(np.maximum(runs["first_step_s"], last_step_s), begins, ends)
+    return np.where(output_tokens > 1, np.maximum(longest_s, late_s[requests]), np.nan)
