@@ -11,6 +11,7 @@ import typer
 
 from sim.cli.describe import describe_run
 from sim.cli.options import ConfigArgument, JsonOption, OutOption, SetOption, note, stdout
+from sim.cli.progress import progress_bar
 from sim.cli.report import print_report
 from sim.config import load_experiment
 from sim.specs.experiment import Experiment
@@ -61,10 +62,10 @@ def run_command(
 def _run(experiment: Experiment, schedule_log: Path | None) -> RunResult:
     with ExitStack() as stack:
         if schedule_log is None:
-            return run(experiment)
+            return run(experiment, watch=progress_bar)
         stack.enter_context(writing(schedule_log, "--schedule-log"))
         file = stack.enter_context(schedule_log.open("w", encoding="utf-8"))
-        return run(experiment, on_record=lambda record: print(json.dumps(record), file=file))
+        return run(experiment, lambda record: print(json.dumps(record), file=file), progress_bar)
 
 
 def _draw(result: RunResult, folder: Path) -> None:
@@ -72,7 +73,7 @@ def _draw(result: RunResult, folder: Path) -> None:
 
     ours, title = result.summary["sim"], f"{result.experiment.name}: {describe_run(result.experiment)}"
     figures = (
-        plots.latency_figure(title, result.requests, result.gaps, ours["metrics"], result.experiment.slo),
+        plots.latency_figure(title, result.requests, result.token_gaps.sample, ours["metrics"], result.experiment.slo),
         plots.timeline_figure(title, result.requests, result.iterations, ours["kv_cache"]["usable_blocks"]),
         plots.step_time_figure(title, ours["step_time"]),
     )
