@@ -20,7 +20,7 @@ from small_runs import experiment
 
 from sim.cost import cost_model
 from sim.metrics.runs import asked_for_decodes, each_iteration
-from sim.metrics.tables import gaps_table
+from sim.metrics.token_gaps import token_gaps
 from sim.serving.simulation import RunLog, simulate
 from sim.specs.experiment import Experiment
 from sim.workload.workload import Workload
@@ -131,7 +131,8 @@ def assert_equal_requests(log: RunLog, plain: PlainEngine) -> None:
 
 def assert_equal_token_times(log: RunLog, plain: PlainEngine) -> None:
     """The gaps between successive tokens of a request, of all requests together, and when they ended."""
-    table = gaps_table(log.recorder)
+    recorder = log.recorder
+    table = token_gaps(recorder.iterations.arrays(), recorder.gaps.arrays()).table()
     times_s = [state.token_times_s for state in plain.states]
     for column, theirs in {
         "gap_s": [np.diff(times) for times in times_s],

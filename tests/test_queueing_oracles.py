@@ -73,7 +73,7 @@ def test_a_single_seat_gives_the_waits_worked_out_by_hand() -> None:
     columns = {"arrival_s": arrivals, "prompt_tokens": 1, "output_tokens": 1, "service_s": services}
     workload = Workload(pd.DataFrame(columns))
     log = simulate(experiment_of(SINGLE_SERVERS[-1], num_requests=1, seed=0), workload)
-    requests = requests_table(log.recorder, workload)
+    requests = requests_table(log, workload)
     np.testing.assert_allclose(requests["queue_s"], case.expected["wait"], atol=1e-12)
     np.testing.assert_allclose(requests["finish_s"], case.expected["completion"], atol=1e-12)
 

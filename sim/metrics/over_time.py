@@ -81,7 +81,7 @@ def waiting_s(iterations: pd.DataFrame, requests: pd.DataFrame, edges: FloatArra
     others_s = np.concatenate(([0.0], np.cumsum(others * np.diff(starts, append=edges[-1]))))
     others_by_edge = np.interp(edges, np.append(starts, edges[-1]), others_s)
     found: FloatArray = np.diff(others_by_edge + _since(queued, edges) - _since(scheduled, edges))
-    return found
+    return np.maximum(found, 0.0)  # nobody waits, but for rounding
 
 
 def _slice_of(times_s: FloatArray, edges: FloatArray) -> IntArray:

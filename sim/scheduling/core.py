@@ -16,6 +16,7 @@ running list one by one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from sim.scheduling.allocation import ALLOCATIONS
@@ -70,6 +71,7 @@ class SchedulerCore:
         self._watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0))
         self._threshold = engine.long_prefill_token_threshold
         self._shares_budget = self._threshold > 0 and engine.long_prefill_token_threshold_adaptive
+        self._paused: Sequence[RequestState] = ()
         self._arrivals = 0
         self._admissions = 0
 
@@ -117,6 +119,7 @@ class SchedulerCore:
         self.take_stock(plan)
         if self._cadence.counts:
             self._cadence.note(plan, held)
+        plan.resumed, self._paused = self._paused, plan.paused
         return plan
 
     def take_stock(self, plan: Plan) -> None:
@@ -132,7 +135,7 @@ class SchedulerCore:
 
         A pure decode goes on until somebody finishes or blocks run out: the queue's head stays blocked as long.
         """
-        if plan.chunks or plan.preempted or plan.paused or plan.finishing or self.prefilling:
+        if plan.chunks or plan.preempted or plan.paused or plan.resumed or plan.finishing or self.prefilling:
             return 1
         if not plan.decode_requests or (self.waiting and self._cadence.counts):
             return 1

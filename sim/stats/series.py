@@ -112,11 +112,11 @@ class SeriesSample:
         return np.concatenate(parts)
 
     def counts_upto(self, limits: FloatArray) -> IntArray:
-        """How many values are at most as large as each of the limits, which ascend."""
+        """How many values are at most as large, but for rounding, as each of the limits, which ascend."""
         if not len(limits) or not len(self.first):
             return np.zeros(len(limits), np.int64)
         middle = len(limits) // 2
-        reached = self._reached(limits[middle])
+        reached = self._reached(limits[middle] + ALIKE * abs(limits[middle]))
         passed = int((reached * self.repeats).sum())
         below = self._heads(reached).counts_upto(limits[:middle])
         above = self._tails(reached).counts_upto(limits[middle + 1 :])

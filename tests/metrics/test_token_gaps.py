@@ -13,10 +13,11 @@ from sim.stats.series import SeriesSample
 
 LONG = {
     "workload.lengths": {
-        "prompt": {"distribution": "fixed", "value": 20}, "output": {"distribution": "uniform", "low": 200, "high": 400},
+        "prompt": {"distribution": "fixed", "value": 20},
+        "output": {"distribution": "uniform", "low": 200, "high": 400},
     },
     "workload.arrivals": {"process": "poisson", "rate": 0.5},
-}  # fmt: skip
+}
 ENGINES = {
     "vllm-v1": {},
     "long answers": LONG,

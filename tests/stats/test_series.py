@@ -13,13 +13,13 @@ from sim.stats.series import SeriesSample
 LEVELS = (0.0, 0.5, 0.9, 0.95, 0.99, 1.0)
 TIMES = st.sampled_from([0.0, 0.01, 0.02, 1.0]) | st.floats(1e-6, 1e3)
 STEPS = st.sampled_from([0.0, 0.0, 1e-9, 1e-5, 0.01]) | st.floats(1e-12, 1.0)
-ROWS = st.tuples(TIMES, STEPS, st.sampled_from([1, 2]) | st.integers(1, 200), st.integers(1, 300))
+ROWS = st.tuples(TIMES, STEPS, st.sampled_from([1, 2]) | st.integers(1, 60), st.integers(1, 50))
 SAMPLES = st.lists(ROWS, min_size=1, max_size=30).map(
     lambda rows: SeriesSample(*(np.array(column, float) for column in zip(*rows, strict=True)))
 )
 
 
-@pytest.fixture(autouse=True, scope="module", params=[4096, 8, 1], ids=lambda count: f"{count} written out")
+@pytest.fixture(autouse=True, scope="module", params=[4096, 8], ids=lambda count: f"{count} written out")
 def written_out_at_once(request):
     """Samples of a test are small; so that they are split too, fewer of their values are simply sorted."""
     patch = pytest.MonkeyPatch()
