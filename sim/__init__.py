@@ -20,20 +20,31 @@ if TYPE_CHECKING:
     from sim.errors import InputError as InputError
     from sim.errors import ServesimError as ServesimError
     from sim.specs.experiment import Experiment as Experiment
+    from sim.study.compare import compare as compare
+    from sim.study.compared import Compared as Compared
+    from sim.study.replicated import Replicated as Replicated
+    from sim.study.replicated import replicate as replicate
     from sim.study.run import RunResult as RunResult
     from sim.study.run import run as run
 
 _HOMES = {
+    "Compared": "sim.study.compared",
     "Experiment": "sim.specs.experiment",
     "InputError": "sim.errors",
+    "Replicated": "sim.study.replicated",
     "RunResult": "sim.study.run",
     "ServesimError": "sim.errors",
+    "compare": "sim.study.compare",
     "experiment_from": "sim.config",
     "load_experiment": "sim.config",
+    "replicate": "sim.study.replicated",
     "run": "sim.study.run",
 }
 
-__all__ = ["Experiment", "InputError", "RunResult", "ServesimError", "experiment_from", "load_experiment", "run"]
+__all__ = [
+    "Compared", "Experiment", "InputError", "Replicated", "RunResult", "ServesimError", "compare", "experiment_from",
+    "load_experiment", "replicate", "run",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -133,11 +133,23 @@ def test_the_itl_curve_counts_tokens():
     assert share[np.searchsorted(gap_s, 0.02) - 1] == pytest.approx((gaps < 0.02).mean())
 
 
+def test_the_itl_curve_of_very_many_gaps_is_right_wherever_it_steps():
+    """Of 60 answers of 400 tokens, on a linear axis and on a logarithmic one."""
+    result = run(LONG_ANSWERS, {"engine.num_gpu_blocks": 2000, "workload.arrivals": {"process": "all_at_once"}})
+    curve = latency(result).axes[2].lines[0]
+    limits_s, share = curve.get_xdata(), curve.get_ydata()
+    gaps_s = np.sort(np.repeat(result.gaps["gap_s"], result.gaps["tokens"]))
+    assert (limits_s[0], limits_s[-1]) == (gaps_s[0], pytest.approx(gaps_s[-1]))
+    assert 500 < len(limits_s) < len(result.gaps)
+    np.testing.assert_allclose(share, np.searchsorted(gaps_s, limits_s * (1 + 1e-12), side="right") / len(gaps_s))
+
+
 def test_limits_are_drawn_where_they_belong():
-    figure = latency(run({"slo": {"p99_ttft": 0.25, "mean_itl": 0.02}}))
+    figure = latency(run({"slo": {"p99_ttft": 0.25, "mean_itl": 0.02, "p99_max_itl": 0.1}}))
     labels = [{line.get_label() for line in axes.lines} for axes in figure.axes]
     assert "SLO p99_ttft 250 ms" in labels[0]
     assert "SLO mean_itl 20 ms" in labels[2]
+    assert not any("max_itl" in label for label in labels[2])
     assert not any(label.startswith("SLO") for label in labels[1] | labels[3])
 
 
@@ -215,6 +227,18 @@ def test_who_queues_up_during_a_long_run_is_drawn_when_he_comes():
     waited_s = np.clip(edges[:, None], requests["queued_s"], requests["scheduled_s"]).sum(axis=1)
     np.testing.assert_allclose(line(axes, "waiting").get_ydata(), np.diff(waited_s) / np.diff(edges), atol=1e-9)
     assert line(axes, "waiting").get_ydata().max() == pytest.approx(9)
+
+
+def test_ttft_is_drawn_when_first_tokens_come():
+    """Percentiles by 60 slices of time, as of windows of that length, and nothing where no request began to answer."""
+    result = run(PREEMPTING, {"workload.arrivals": {"process": "poisson", "rate": 4}})
+    axes = timeline(result).axes[3]
+    begin_s, end_s = axes.get_xlim()
+    windows = result.windows((end_s - begin_s) / 60)
+    for level in ("P50", "P99"):
+        drawn, expected = line(axes, level).get_ydata(), windows[f"{level.lower()}_ttft_s"]
+        np.testing.assert_allclose(drawn, expected)
+        assert 10 < np.isfinite(drawn).sum() < 60
 
 
 def test_preemptions_are_marked_and_counted():

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sim.cli.format import empty_table, number, percent, seconds
+from sim.cli.interval_report import replicated_facts, replicated_table, single_fact
 from sim.cost.batch import RESOURCE_NAMES
 from sim.metrics.groups import GROUP_METRICS, GROUP_STATISTICS
 
@@ -20,11 +21,33 @@ COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
 def print_report(console: Console, summary: dict[str, Any]) -> None:
     """Latency table, also by tenant and priority, throughput, and what explains them."""
     ours = summary["sim"]
-    tables = [_latency_table(ours["name"], ours["metrics"])]
-    tables += [_group_table(key, found) for key, found in (ours["groups"] or {}).items()]
-    facts = _facts(summary)
-    for table in tables:  # nothing is printed of a summary that cannot be printed whole
-        console.print(table)
+    groups = [_group_table(key, found) for key, found in (ours["groups"] or {}).items()]
+    facts, several = _facts(summary), "replications" in ours
+    table = replicated_table(ours, ROWS) if several else _latency_table(ours["name"], ours["metrics"])
+    overall = replicated_facts(summary) if several else []
+    console.print(table)  # only now: nothing is printed of a summary that cannot be printed whole
+    _print_facts(console, overall)
+    if several:
+        _print_facts(
+            console, [("", f"the rest, and the tables in the folder, are of the first one, seed {ours['seed']}:")]
+        )
+    for group in groups:
+        console.print(group)
+    _print_facts(console, facts)
+
+
+def interruption(summary: dict[str, Any]) -> str | None:
+    """What to say of a result that Ctrl-C ended early."""
+    ours = summary["sim"]
+    if ours["interrupted"]:
+        return "interrupted: the results hold the requests that were finished"
+    told = ours.get("replications")
+    if told and told["interrupted"]:
+        return f"interrupted: {told['count']} of {told['planned']} replications are finished and kept"
+    return None
+
+
+def _print_facts(console: Console, facts: list[tuple[str, str]]) -> None:
     for label, text in facts:
         console.print(f"{label:<11}{text}", highlight=False, markup=False, soft_wrap=True)
 
@@ -62,6 +85,8 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     facts += [("step time", _step_time(ours)), ("KV cache", _kv_cache(ours["kv_cache"]))]
     if ours["slo"]:
         facts.append(("SLO", _slo(ours["slo"])))
+    if "intervals" in ours and "replications" not in ours:
+        facts.append(("intervals", single_fact(ours)))
     facts.append(("simulated", _performance(ours["performance"])))
     return facts
 

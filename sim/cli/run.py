@@ -1,23 +1,31 @@
-"""`servesim run`: one experiment, its table, its result folder and its pictures."""
+"""`servesim run`: one experiment, once or many times, its table, its result folder and its pictures."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sim.cli.describe import describe_run
 from sim.cli.options import ConfigArgument, JsonOption, OutOption, SetOption, note, stdout
+from sim.cli.pictures import draw_replicated, draw_run, remove_pictures
 from sim.cli.progress import progress_bar
-from sim.cli.report import print_report
+from sim.cli.replicated import Wish, run_replicated, wish_for
+from sim.cli.report import interruption, print_report
 from sim.config import load_experiment
+from sim.errors import InputError
 from sim.specs.experiment import Experiment
-from sim.study.files import keep, replacing, writing
+from sim.study.files import keep, writing
+from sim.study.replicated import LEVEL
 from sim.study.run import RunResult, run
-from sim.study.store import PICTURES, config_hash, keep_inputs, keep_results, result_folder, save, to_json
+from sim.study.store import config_hash, keep_inputs, keep_results, result_folder, save, to_json
+from sim.study.within_run import certainty
+
+Draw = Callable[[Path], None]
 
 
 def run_command(
@@ -29,34 +37,78 @@ def run_command(
         Path | None, typer.Option("--schedule-log", help="Write one JSON line per engine step to this file.")
     ] = None,
     plots: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+    replications: Annotated[
+        int | None, typer.Option(metavar="N", help="Run N times, under N seeds, for confidence intervals.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC:PERCENT,…",
+            help="Run until intervals are that narrow, such as p99_ttft:5%; at most --replications times, or 100.",
+        ),
+    ] = None,
+    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = LEVEL,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes for replications; default one per core.")
+    ] = None,
 ) -> None:
-    """Simulate one experiment and write its results."""
+    """Simulate one experiment and write its results; with replications also how sure they are."""
     experiment = load_experiment(config, set_ or ())
-    folder = out or Path("results") / f"{experiment.name}-{config_hash(experiment)}"
+    wish = wish_for(experiment, replications, until, level, workers)
+    name = f"{experiment.name}-{config_hash(experiment)}" + ("-replicated" if wish else "")
+    folder = out or Path("results") / name
     keep_inputs(folder, experiment)
-    if schedule_log is not None:
-        inputs = map(Path, experiment.input_files)
-        keep(schedule_log, "--schedule-log", inputs, "a file that the run reads")
-        keep_results(schedule_log, "--schedule-log", folder)
+    _check_schedule_log(schedule_log, experiment, folder, wish)
     with result_folder(folder):
-        result = _run(experiment, schedule_log)
+        result, draw = _replicated(experiment, wish) if wish else _single(experiment, schedule_log, level)
         save(result, folder)
-        with writing(folder):
-            for file_name in PICTURES:
-                (folder / file_name).unlink(missing_ok=True)
+        remove_pictures(folder)
         if plots:
-            _draw(result, folder)
-    ours = result.summary["sim"]
-    for text in ours["notes"]:
+            draw(folder)
+    _tell(result, folder, json_)
+
+
+def _check_schedule_log(path: Path | None, experiment: Experiment, folder: Path, wish: Wish | None) -> None:
+    if path is None:
+        return
+    if wish is not None:
+        raise InputError(
+            f"--schedule-log: got {path}, but that is the log of a single run; drop it, or --replications and --until"
+        )
+    keep(path, "--schedule-log", map(Path, experiment.input_files), "a file that the run reads")
+    keep_results(path, "--schedule-log", folder)
+
+
+def _tell(result: RunResult, folder: Path, json_: bool) -> None:
+    """Notes, the report, and whether it was Ctrl-C that ended it."""
+    for text in result.summary["sim"]["notes"]:
         note(text)
     if json_:
         print(to_json(result.summary))
     else:
         print_report(stdout, result.summary)
     note(f"results are in {folder}")
-    if ours["interrupted"]:
-        note("interrupted: the results hold the requests that were finished")
+    interrupted = interruption(result.summary)
+    if interrupted:
+        note(interrupted)
         raise typer.Exit(130)
+
+
+def _replicated(experiment: Experiment, wish: Wish) -> tuple[RunResult, Draw]:
+    replicated = run_replicated(experiment, wish)
+    return replicated.result(), lambda folder: draw_replicated(replicated, folder)
+
+
+def _single(experiment: Experiment, schedule_log: Path | None, level: float) -> tuple[RunResult, Draw]:
+    """A run, and the intervals that it carries by itself."""
+    result = _run(experiment, schedule_log)
+    found = certainty(result, level)
+    told = {
+        "intervals": {name: asdict(interval) for name, interval in found.intervals.items()},
+        "no_intervals": found.refused,
+    }
+    result = replace(result, summary=result.summary | {"sim": result.summary["sim"] | told})
+    return result, lambda folder: draw_run(result, found.intervals, folder)
 
 
 def _run(experiment: Experiment, schedule_log: Path | None) -> RunResult:
@@ -66,18 +118,3 @@ def _run(experiment: Experiment, schedule_log: Path | None) -> RunResult:
         stack.enter_context(writing(schedule_log, "--schedule-log"))
         file = stack.enter_context(schedule_log.open("w", encoding="utf-8"))
         return run(experiment, lambda record: print(json.dumps(record), file=file), progress_bar)
-
-
-def _draw(result: RunResult, folder: Path) -> None:
-    from sim import plots  # matplotlib is slow to import and not always wanted
-
-    ours, title = result.summary["sim"], f"{result.experiment.name}: {describe_run(result.experiment)}"
-    figures = (
-        plots.latency_figure(title, result.requests, result.token_gaps.sample, ours["metrics"], result.experiment.slo),
-        plots.timeline_figure(title, result.requests, result.iterations, ours["kv_cache"]["usable_blocks"]),
-        plots.step_time_figure(title, ours["step_time"]),
-    )
-    with writing(folder):
-        for file_name, figure in zip(PICTURES, figures, strict=True):
-            with replacing(folder / file_name) as path:
-                plots.save(figure, path)

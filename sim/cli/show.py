@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sim.cli.options import note, stdout
-from sim.cli.report import print_report
+from sim.cli.report import interruption, print_report
 from sim.cli.sweep_report import print_sweep
 from sim.errors import InputError, did_you_mean
 from sim.metrics.dialects import DIALECTS
@@ -52,12 +52,12 @@ def _report_sweep(folder: Path) -> None:
 def _report(folder: Path) -> None:
     summary = load_summary(folder)
     with whole(folder):
-        notes, interrupted = list(summary["sim"]["notes"]), summary["sim"]["interrupted"]
+        notes, interrupted = list(summary["sim"]["notes"]), interruption(summary)
         for text in notes:
             note(text)
         print_report(stdout, summary)
     if interrupted:
-        note("interrupted: the results hold the requests that were finished")
+        note(interrupted)
 
 
 def _translate(folder: Path, tool: str, out: Path | None) -> None:

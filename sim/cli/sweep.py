@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sim.cli.describe import describe, rate_unit
-from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
+from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stdout
 from sim.cli.sweep_report import print_sweep
-from sim.errors import ServesimError
+from sim.cli.workers import runs_bar, worker_pool
 from sim.specs import catalogue
 from sim.specs.experiment import Experiment
 from sim.study.files import replacing, writing
@@ -76,27 +72,19 @@ def _shared_slo(cells: list[Cell]) -> dict[str, float]:
 def _run_cells(cells: list[Cell], workers: int) -> dict[str, Summary]:
     """All cells in a process pool behind a progress bar; Ctrl-C ends the workers and keeps what is finished."""
     done = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    pool = ProcessPoolExecutor(min(workers, len(cells)), mp_context=multiprocessing.get_context("spawn"))
-    with Progress(*columns, console=stderr) as progress:
-        task = progress.add_task("simulating", total=len(cells))
+    with worker_pool(min(workers, len(cells))) as pool, runs_bar() as show:
 
         def advance(_: Cell) -> None:
             nonlocal done
             done += 1
-            progress.advance(task)
+            show(done, len(cells))
 
+        show(done, len(cells))
         try:
             return run_sweep(cells, pool, advance)
         except KeyboardInterrupt:
-            for process in multiprocessing.active_children():
-                process.terminate()
             note(f"interrupted: {done} of {len(cells)} runs are finished and kept; the same command resumes")
             raise typer.Exit(130) from None
-        except BrokenProcessPool:
-            raise ServesimError("a worker process died, perhaps for lack of memory; try --workers 1") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _json_ready(row: dict[Any, Any]) -> dict[str, Any]:

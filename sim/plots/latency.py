@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from sim.metrics.latency import measured
+from sim.metrics.latency import PERCENTILES, measured
 from sim.metrics.runs import FloatArray
 from sim.plots.canvas import FAINT, INK, SERIES, legend_inside, new_figure, panel_title
 from sim.plots.ticks import seconds, time_axis
 from sim.specs.metric_names import metric_of
+from sim.stats.interval import Interval
 from sim.stats.series import SeriesSample
 
 TITLES = {
@@ -22,19 +26,30 @@ TITLES = {
     "e2e": "End to end (E2E)",
 }
 
+BAR_STYLE: dict[str, Any] = {"fmt": "o", "color": INK, "markersize": 3.5, "capsize": 3.5, "zorder": 3}
+
 STEPS = 500
 """Of a curve of shares, on a linear axis and on a logarithmic one."""
 
 
 def latency_figure(
-    title: str, requests: pd.DataFrame, gaps: SeriesSample, metrics: dict[str, float | None], slo: dict[str, float]
+    title: str,
+    requests: pd.DataFrame,
+    gaps: SeriesSample,
+    metrics: dict[str, float | None],
+    slo: dict[str, float],
+    intervals: Mapping[str, Interval] | None = None,
 ) -> Figure:
-    """What share of requests (ITL: of tokens) was at least as quick, per latency, with percentiles and SLO limits."""
+    """What share of requests (ITL: of tokens) was at least as quick, per latency, with percentiles and SLO limits.
+
+    Percentiles that have `intervals` are drawn with them, as error bars at their height.
+    """
     figure = new_figure(title, 7.2)
     for axes, (metric, name) in zip(figure.subplots(2, 2).flat, TITLES.items(), strict=True):
         of_tokens = metric == "itl"
         _draw_shares(axes, *(_shares_of_gaps(gaps) if of_tokens else _shares(measured(requests[f"{metric}_s"]))))
-        _mark_percentiles(axes, metric, metrics)
+        _mark_intervals(axes, metric, intervals or {})
+        _mark_percentiles(axes, metric, metrics, intervals or {})
         _mark_slo(axes, metric, slo)
         time_axis(axes)
         legend_inside(axes)
@@ -70,11 +85,29 @@ def _draw_shares(axes: Axes, values: FloatArray, shares: FloatArray) -> None:
     axes.grid(alpha=0.25)
 
 
-def _mark_percentiles(axes: Axes, metric: str, metrics: dict[str, float | None]) -> None:
+def _mark_percentiles(
+    axes: Axes, metric: str, metrics: dict[str, float | None], intervals: Mapping[str, Interval]
+) -> None:
+    """Those of the curve itself that have no interval."""
+    whose = " of this run" if intervals else ""
     for level, style in (("p50", ":"), ("p99", "--")):
-        value = metrics[f"{level}_{metric}"]
-        if value is not None:
-            axes.axvline(value, color=INK, linestyle=style, linewidth=1, label=f"{level.upper()} {seconds(value)}")
+        name = f"{level}_{metric}"
+        value = metrics[name]
+        if value is not None and name not in intervals:
+            label = f"{level.upper()} {seconds(value)}{whose}"
+            axes.axvline(value, color=INK, linestyle=style, linewidth=1, label=label)
+
+
+def _mark_intervals(axes: Axes, metric: str, intervals: Mapping[str, Interval]) -> None:
+    """An error bar a percentile, at the share of requests below it."""
+    for percent in PERCENTILES:
+        interval = intervals.get(f"p{percent}_{metric}")
+        if interval is None:
+            continue
+        low, value, high = (seconds(time_s) for time_s in (interval.low, interval.value, interval.high))
+        reach = [[interval.value - interval.low], [interval.high - interval.value]]
+        label = f"P{percent} {value} [{low}, {high}]"
+        axes.errorbar([interval.value], [percent / 100], xerr=reach, label=label, **BAR_STYLE)
 
 
 def _mark_slo(axes: Axes, metric: str, slo: dict[str, float]) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 RESOLVED_CONFIG = "config.resolved.yaml"
 PICTURES = ("latency.png", "timeline.png", "step_time.png")
-FILES = (MANIFEST, "summary.json", "requests.parquet", "iterations.parquet", RESOLVED_CONFIG, *PICTURES)
+REPLICATED_PICTURES = ("warm-up.png", "intervals.png")
+FILES = (
+    MANIFEST, "summary.json", "requests.parquet", "iterations.parquet", RESOLVED_CONFIG, *PICTURES, *REPLICATED_PICTURES
+)  # fmt: skip
 """Everything that a run may write into its folder."""
+NUMBERS = re.compile(r"\[\n *([^\s\"{}\[\]]+(?:\n *[^\s\"{}\[\]]+)*)\n *\]")
+"""A list of numbers or nulls in indented JSON, in which line breaks are never inside a text."""
 PACKAGES = ("simpy", "numpy", "scipy", "pandas", "pydantic", "pyarrow")
 
 
@@ -177,8 +183,8 @@ def _sha256(path: str) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Readable JSON; NaN and infinities never get this far."""
-    return json.dumps(value, indent=2, allow_nan=False)
+    """Readable JSON, lists of numbers on one line; NaN and infinities never get this far."""
+    return NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(value, indent=2, allow_nan=False))
 
 
 def _manifest(result: RunResult) -> dict[str, Any]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from sim.specs.yaml_file import parse_yaml
 from sim.study.files import replacing
 from sim.study.run import run
 from sim.study.store import MANIFEST, finished_summary, result_folder, save, whole
+from sim.study.workers import submit
 
 Summary = dict[str, Any]
 TABLE = "sweep.csv"
@@ -101,8 +100,7 @@ def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], N
     for cell in cells:
         known = _finished(cell)
         if known is None:
-            with _interrupts_blocked():
-                futures[pool.submit(_run_cell, cell)] = cell
+            futures[submit(pool, _run_cell, cell)] = cell
         else:
             summaries[cell.label] = known
             on_done(cell)
@@ -149,16 +147,6 @@ def is_sweep(folder: Path) -> bool:
 def runs_of(folder: Path) -> list[str]:
     """The folders of finished runs in a sweep's folder, by name."""
     return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Worker processes started in here never see Ctrl-C: it is for their parent to end them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _finished(cell: Cell) -> Summary | None:

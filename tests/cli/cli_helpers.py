@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,21 @@ class Output(NamedTuple):
     code: int
     out: str
     err: str
+
+
+class InThisProcess(Executor):
+    """Runs what is submitted at once, here: starting processes takes seconds."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, function, /, *arguments, **named):
+        future = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 def write_config(folder: Path, *changes: dict[str, Any]) -> Path:

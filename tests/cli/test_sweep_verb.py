@@ -7,11 +7,10 @@ import os
 import re
 import signal
 import subprocess
-from concurrent.futures import Executor, Future
 
 import pandas as pd
 import pytest
-from cli_helpers import Output, servesim, servesim_here, start, wait_until, write_config
+from cli_helpers import InThisProcess, Output, servesim, servesim_here, start, wait_until, write_config
 from small_runs import CONSTANT, ONE_TOKEN_EACH
 
 from sim.study.sweep import parse_axis, plan_sweep
@@ -29,21 +28,6 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-class InThisProcess(Executor):
-    """Runs what is submitted at once, here: starting processes takes seconds."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def submit(self, function, /, *arguments):
-        future = Future()
-        try:
-            future.set_result(function(*arguments))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
 @pytest.fixture
 def sweep(tmp_path, monkeypatch, capsys):
     """Sweeps a small config in this process; `changes` go into its file, `words` on the command line.
@@ -52,7 +36,7 @@ def sweep(tmp_path, monkeypatch, capsys):
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
-    monkeypatch.setattr("sim.cli.sweep.ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
 
     def command(*words: object, changes: dict | None = None) -> Output:
         write_config(tmp_path, CONSTANT, {"workload.num_requests": 30}, changes or {})

@@ -7,14 +7,16 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from small_runs import ONE_TOKEN_EACH, run
+from small_runs import ONE_TOKEN_EACH, experiment, run
 
 from sim.scheduling.plan import BLOCKERS
+from sim.study.replicated import replicate
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 KEYED_BY_DATA = {
     "sim.batch.queue_blocked_by", "sim.step_time.seconds_by_group", "sim.step_time.share_by_resource",
-    "sim.slo.limits", "sim.slo.values", "sim.groups.tenant", "sim.groups.priority",
+    "sim.slo.limits", "sim.slo.values", "sim.groups.tenant", "sim.groups.priority", "sim.intervals",
+    "sim.no_intervals", "sim.replications.stability", "sim.replications.until", "sim.replications.values",
 }  # fmt: skip
 """Below these, keys are names of this run: operation groups, resources, reasons, SLOs, tenants, priorities."""
 
@@ -49,7 +51,7 @@ def keys_of(summary: dict, prefix: str = "") -> set[str]:
 
 @pytest.fixture(scope="module")
 def results():
-    return [run(DESCRIBED), run(CLOSED_LOOP), run(ONE_TOKEN_EACH)]
+    return [run(DESCRIBED), run(CLOSED_LOOP), run(ONE_TOKEN_EACH), replicate(experiment(DESCRIBED), 3).result()]
 
 
 @pytest.fixture(scope="module")

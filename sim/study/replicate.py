@@ -1,0 +1,93 @@
+"""Replications: one experiment many times, with nothing the same but what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.errors import InputError
+from sim.metrics.latency import statistics
+from sim.specs.experiment import Experiment
+from sim.specs.metric_names import METRIC_NAMES, metric_of
+from sim.study.run import RunResult, run
+from sim.study.sweep import Summary
+
+FloatArray = NDArray[np.float64]
+
+PER_REQUEST = ("ttft", "tpot", "max_itl", "e2e", "queue")
+"""Metrics that each request has one value of, so that a warm-up can be left out of them."""
+
+RATES = ("request_throughput", "output_throughput", "request_goodput")
+"""What a study may also ask of a run: numbers per second, over the whole of it."""
+
+STUDIED = (*METRIC_NAMES, *RATES)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study keeps of a run: its summary, and the seconds of each finished request by metric, as they arrived.
+
+    `arrival_s` is when that was.
+    """
+
+    seed: int
+    summary: Summary
+    per_request: Mapping[str, FloatArray]
+    arrival_s: FloatArray = field(default_factory=lambda: np.empty(0))
+
+    def value(self, name: str, warm_up: int = 0) -> float | None:
+        """A metric (`p99_ttft`, seconds; or one of RATES), where it is of requests without the first `warm_up` of them.
+
+        None where the run cannot tell: goodput without an SLO, TPOT of single tokens.
+        """
+        if name in RATES:
+            rate: float | None = self.summary[name]
+            return rate
+        metric = metric_of(name)
+        if metric not in PER_REQUEST or not warm_up:
+            of_all: float | None = self.summary["sim"]["metrics"][name]
+            return of_all
+        statistic, values = name.partition("_")[0], known(self.per_request[metric][warm_up:])
+        percentiles = [int(statistic[1:])] if statistic[1:].isdigit() else []
+        return statistics(values, percentiles)[statistic]
+
+
+def known(values: FloatArray) -> FloatArray:
+    """Those that are numbers."""
+    return values[~np.isnan(values)]
+
+
+def replications(experiment: Experiment, count: int, first: int = 0) -> list[Experiment]:
+    """`count` experiments with seeds of their own, from the experiment's seed plus `first` on.
+
+    Raises InputError where the seed changes nothing.
+    """
+    trace = experiment.workload.trace
+    if trace is not None and not trace.jitter_s:
+        raise InputError(
+            "workload.trace: a recorded trace is the same in every replication, so replications tell nothing; "
+            "give jitter_s, or replicate generated arrivals"
+        )
+    seeds = range(experiment.seed + first, experiment.seed + first + count)
+    return [experiment.model_copy(update={"seed": seed}) for seed in seeds]
+
+
+def outcome_of(experiment: Experiment) -> Outcome:
+    """Run an experiment and keep what studies need."""
+    return kept_of(run(experiment))
+
+
+def kept_of(result: RunResult) -> Outcome:
+    """What studies need of a run."""
+    by_arrival = result.requests.sort_values("arrival_s", kind="stable")
+    per_request = {metric: by_arrival[f"{metric}_s"].to_numpy(float) for metric in PER_REQUEST}
+    return Outcome(result.experiment.seed, result.summary, per_request, by_arrival["arrival_s"].to_numpy(float))
+
+
+def outcomes(experiments: Iterable[Experiment], pool: Executor | None = None) -> Iterator[Outcome]:
+    """The outcome of each experiment, in order; in the processes of `pool`, or here."""
+    return map(outcome_of, experiments) if pool is None else pool.map(outcome_of, experiments)
