@@ -6,7 +6,8 @@ two agree on what happens to every request, token and iteration, and on every de
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,11 +15,13 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from oracles.plain_engine import PlainEngine, PlainRequest
+from oracles.plain_engine import PlainEngine
+from oracles.plain_scheduler import Iteration, Part, PlainRequest
 from scenarios import Scenario, scenarios
 from small_runs import experiment
 
 from sim.cost import cost_model
+from sim.metrics.longest_gaps import longest_gaps_s
 from sim.metrics.runs import asked_for_decodes, each_iteration
 from sim.metrics.token_gaps import token_gaps
 from sim.serving.simulation import RunLog, simulate
@@ -58,10 +61,11 @@ def prepare(scenario: Scenario) -> tuple[Experiment, Workload]:
     if scenario.tie is None or len(scenario.workload) == 1:
         return case, scenario.workload
     table = scenario.workload.table.copy()
-    others = Workload(table.iloc[:-1])
+    others = replace(scenario.workload, table=table.iloc[:-1])
     boundaries_s = [iteration.end_s for iteration in serve_plainly(case, others).log]
     table.loc[len(others), "arrival_s"] = boundaries_s[min(scenario.tie, len(boundaries_s) - 1)]
-    return case, Workload(table.sort_values("arrival_s", kind="stable", ignore_index=True))
+    table = table.sort_values("arrival_s", kind="stable", ignore_index=True)
+    return case, replace(scenario.workload, table=table)
 
 
 def serve_plainly(case: Experiment, workload: Workload) -> PlainEngine:
@@ -83,6 +87,35 @@ def paused(plain: PlainEngine) -> bool:
     return False
 
 
+def found(plain: PlainEngine) -> Iterator[tuple[Iteration, Part]]:
+    """Starts of requests of whose text something was found."""
+    for iteration in plain.log:
+        for part in iteration.parts:
+            if part.how != "running" and part.start:
+                yield iteration, part
+
+
+def finds_what_is_being_said(plain: PlainEngine) -> bool:
+    """A request started from outputs of one that was still running."""
+    for iteration, part in found(plain):
+        for speaker in iteration.running:
+            own_text = speaker.request.own_text or ("request", speaker.request.request_id)
+            if own_text in dict(part.state.request.shared_text) and part.start > speaker.request.prompt_tokens:
+                return True
+    return False
+
+
+def forgot_a_turn(plain: PlainEngine) -> bool:
+    """A later turn found less than the one before it left."""
+    before: dict[int | None, PlainRequest] = {}
+    for state in plain.states:
+        last = before.get(state.request.session_id)
+        if last is not None and state.cached_tokens < last.computed_tokens - plain.engine.block_size:
+            return True
+        before[state.request.session_id] = state
+    return False
+
+
 EVENTS: dict[str, Callable[[PlainEngine], bool]] = {
     "two victims of one call": lambda plain: any(len(it.preempted) > 1 for it in plain.log),
     "a call that only preempts": lambda plain: any(not it.parts for it in plain.log),
@@ -96,6 +129,15 @@ EVENTS: dict[str, Callable[[PlainEngine], bool]] = {
         and any(it.end_s == state.request.arrival_s > it.start_s for it in plain.log for state in plain.states)
     ),
     "a hundred iterations": lambda plain: len(plain.log) >= 100,
+    "a text found in the call that first scheduled it": lambda plain: any(it is plain.log[0] for it, _ in found(plain)),
+    "a prompt found but for its last token": lambda plain: any(
+        part.how == "new" and part.start == part.state.request.prompt_tokens - 1 for _, part in found(plain)
+    ),
+    "outputs found after a preemption": lambda plain: any(
+        part.how == "resumed" and part.start > part.state.request.prompt_tokens for _, part in found(plain)
+    ),
+    "outputs found while they are said": finds_what_is_being_said,
+    "a turn of a conversation evicted": forgot_a_turn,
     "users in a closed loop with a queue": lambda plain: (
         plain.workload.users is not None and any(it.waiting for it in plain.log)
     ),
@@ -127,12 +169,12 @@ def assert_equal_requests(log: RunLog, plain: PlainEngine) -> None:
     close(ours["finish_s"], [state.finish_s for state in theirs], "finish")
     assert ours["output_tokens"].tolist() == [len(state.token_times_s) for state in theirs]
     assert ours["preemptions"].tolist() == [state.preemptions for state in theirs]
+    assert ours["cached_tokens"].tolist() == [state.cached_tokens for state in theirs]
 
 
 def assert_equal_token_times(log: RunLog, plain: PlainEngine) -> None:
     """The gaps between successive tokens of a request, of all requests together, and when they ended."""
-    recorder = log.recorder
-    table = token_gaps(recorder.iterations.arrays(), recorder.gaps.arrays()).table()
+    table = token_gaps(log.recorder.iterations.arrays(), log.recorder.gaps.arrays()).table()
     times_s = [state.token_times_s for state in plain.states]
     for column, theirs in {
         "gap_s": [np.diff(times) for times in times_s],
@@ -140,6 +182,8 @@ def assert_equal_token_times(log: RunLog, plain: PlainEngine) -> None:
     }.items():
         ours = np.repeat(table[column], table["tokens"])
         close(np.sort(ours), np.sort(np.concatenate(theirs)), column)
+    longest_s = [np.diff(times).max(initial=0.0) if len(times) > 1 else np.nan for times in times_s]
+    close(longest_gaps_s(log, np.arange(len(times_s))), longest_s, "longest gap")
 
 
 def assert_equal_iterations(log: RunLog, plain: PlainEngine) -> None:
@@ -157,6 +201,7 @@ def assert_equal_iterations(log: RunLog, plain: PlainEngine) -> None:
     np.testing.assert_array_equal(runs["running"][run], [iteration.present for iteration in plain.log])
     used_blocks = np.array([iteration.used_blocks for iteration in plain.log])
     first, last = before == 0, np.append(before[1:] == 0, True)
+    np.testing.assert_array_equal(runs["kv_stored_tokens"], [it.stored_tokens for it in np.array(plain.log)[first]])
     np.testing.assert_array_equal(runs["kv_used_blocks"], used_blocks[first])
     np.testing.assert_array_equal(runs["kv_used_blocks"] + runs["kv_grown_blocks"], used_blocks[last])
 
@@ -166,26 +211,34 @@ def assert_equal_decisions(records: list[dict[str, Any]], plain: PlainEngine) ->
     outcomes = {record["output_of_step"]: record for record in records if "output_of_step" in record}
     decisions = [record for record in records if record["scheduled"] or record["preempted"]]
     for ours, theirs in zip(decisions, plain.log, strict=True):
-        keys = ("id", "how", "start", "tokens", "new_blocks", "samples")
-        assert [tuple(part[key] for key in keys) for part in ours["scheduled"]] == [
-            (part.state.request.request_id, part.how, part.start, part.tokens, part.new_blocks, part.emits)
+        keys = ("id", "how", "start", "tokens", "new_blocks", "samples", "hit_tokens")
+        assert [tuple(part.get(key) for key in keys) for part in ours["scheduled"]] == [
+            (part.state.request.request_id, part.how, part.start, part.tokens, part.new_blocks, part.emits, hit(part))
             for part in theirs.parts
         ]
         for key in ("preempted", "running", "waiting"):
             assert ours[key] == ids(getattr(theirs, key)), key
         assert ours["free_blocks"] == theirs.free_blocks
-        assert outcomes[ours["step"]]["finished"] == ids(theirs.finished)
+        outcome = outcomes[ours["step"]]
+        assert outcome["finished"] == ids(theirs.finished)
+        assert outcome["free_blocks_after_update"] == theirs.free_blocks_after
 
 
 def assert_equal_totals(log: RunLog, plain: PlainEngine) -> None:
     """Tokens that came out and that were computed again; and nothing is left."""
     core, totals = log.core, log.recorder.totals
     outputs = sum(len(state.token_times_s) for state in plain.states)
-    wanted = sum(state.request.prompt_tokens for state in plain.states) + outputs - len(plain.states)
+    found = sum(state.cached_tokens for state in plain.states)
+    wanted = sum(state.request.prompt_tokens for state in plain.states) - found + outputs - len(plain.states)
     assert totals.emitted_tokens == outputs
     assert core.dropped_tokens == sum(part.tokens for iteration in plain.log for part in iteration.parts) - wanted
     assert (core.pool.free_blocks, core.stored_tokens) == (core.pool.total_blocks, 0)
     assert (len(core.running), len(core.waiting), len(core.prefilling), core.decodes.count) == (0, 0, 0, 0)
+
+
+def hit(part: Part) -> int | None:
+    """What a request that starts, or starts again, found of its text."""
+    return None if part.how == "running" else part.start
 
 
 def ids(states: list[PlainRequest]) -> list[int]:

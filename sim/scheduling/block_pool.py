@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from sim.scheduling.prefix_cache import Hit, PrefixCache
+from sim.scheduling.prefix_cache import NOTHING_FOUND, Hit, PrefixCache
 from sim.scheduling.state import RequestState
 from sim.scheduling.text import cut
-
-NOTHING_FOUND = Hit([], 0, 0)
 
 
 class BlockPool:
@@ -87,7 +85,7 @@ class CachingBlockPool(BlockPool):
         self.saved_blocks += hit.blocks - hit.idle_blocks
 
     def store(self, state: RequestState, full_blocks: int) -> None:
-        """Blocks of the prompt's shared text can be found from now on; its own text nobody else will look for yet."""
+        """Blocks of the text that others may have too can be found from now on; for the rest nobody looks yet."""
         full_blocks = min(full_blocks, state.shared_blocks)
         if full_blocks > state.stored_blocks:
             self._store(state, full_blocks)

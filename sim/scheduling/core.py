@@ -16,18 +16,19 @@ running list one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 
 from sim.scheduling.allocation import ALLOCATIONS
-from sim.scheduling.block_pool import NOTHING_FOUND, BlockPool, CachingBlockPool
+from sim.scheduling.block_pool import BlockPool, CachingBlockPool
 from sim.scheduling.decode_group import DecodeGroup
+from sim.scheduling.findable import findable_tokens, publish
 from sim.scheduling.formation import FORMATIONS
 from sim.scheduling.formation.cadence import PrefillCadence
 from sim.scheduling.gate import GATES
 from sim.scheduling.order import ORDERS
+from sim.scheduling.own_texts import OwnTexts
 from sim.scheduling.plan import Blocker, Chunk, How, Plan
-from sim.scheduling.prefix_cache import Hit
+from sim.scheduling.prefix_cache import NOTHING_FOUND, Hit
 from sim.scheduling.release import RELEASES
 from sim.scheduling.state import RequestState
 from sim.scheduling.text import text_of
@@ -42,8 +43,8 @@ class SchedulerCore:
     """`running` is in order of admission, `waiting` in order of service.
 
     `blocks_held` says how many blocks a request holds for so many stored tokens. `prefilling` are the running requests
-    that do not decode yet. `stored_tokens` counts the tokens whose keys and
-    values are in the pool, `dropped_tokens` those that preemptions threw away, to be computed again.
+    that do not decode yet. `stored_tokens` counts the tokens whose keys and values are in the pool, `dropped_tokens`
+    those that preemptions threw away, to be computed again. `before` is the plan that was decided last.
     """
 
     def __init__(self, engine: EngineSpec) -> None:
@@ -71,7 +72,8 @@ class SchedulerCore:
         self._watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0))
         self._threshold = engine.long_prefill_token_threshold
         self._shares_budget = self._threshold > 0 and engine.long_prefill_token_threshold_adaptive
-        self._paused: Sequence[RequestState] = ()
+        self._own_texts = OwnTexts()
+        self.before = Plan()
         self._arrivals = 0
         self._admissions = 0
 
@@ -94,6 +96,7 @@ class SchedulerCore:
             state.text = text_of(request, self._block_size)
             if request.shared_text:
                 state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // self._block_size
+            self._own_texts.join(state)
         self.waiting.push(state)
         return state
 
@@ -101,11 +104,15 @@ class SchedulerCore:
         """Decide the next iteration and account for it as computed: blocks taken, tokens counted."""
         plan = Plan()
         threshold = self._prefill_threshold() if self._threshold else UNLIMITED
-        held = self._cadence.counts and self._cadence.holds(self.decodes.count)
+        held = self._cadence.counts and self._cadence.holds(self._past_prompt())
         if self.done_members:
             plan.padding_requests = len(self.done_members)
             plan.padding_context_tokens = sum(state.computed_tokens for state in self.done_members)
-        budget = self._run_everybody(plan, threshold, held)
+        budget = None
+        if self._own_texts.overheard:
+            publish(self)
+        else:
+            budget = self._run_everybody(plan, threshold, held)
         if budget is None:
             budget = walk_running(self, plan, threshold, held)
         if plan.preempted:
@@ -119,7 +126,8 @@ class SchedulerCore:
         self.take_stock(plan)
         if self._cadence.counts:
             self._cadence.note(plan, held)
-        plan.resumed, self._paused = self._paused, plan.paused
+        plan.unpauses = len(self.before.paused) > 0
+        self.before = plan
         return plan
 
     def take_stock(self, plan: Plan) -> None:
@@ -135,7 +143,9 @@ class SchedulerCore:
 
         A pure decode goes on until somebody finishes or blocks run out: the queue's head stays blocked as long.
         """
-        if plan.chunks or plan.preempted or plan.paused or plan.resumed or plan.finishing or self.prefilling:
+        if plan.chunks or plan.preempted or plan.paused or plan.unpauses or plan.finishing or self.prefilling:
+            return 1
+        if self._own_texts.overheard:  # what waiting requests find grows with every block
             return 1
         if not plan.decode_requests or (self.waiting and self._cadence.counts):
             return 1
@@ -170,12 +180,24 @@ class SchedulerCore:
             leaving.sort(key=_by_admission)
         running = self.running
         for state in leaving:
+            if self._caches:
+                self._own_texts.leave(state)
             if state in running:
                 del running[state]
                 self._drop_blocks(state)
             else:  # preempted while its last token was on the way
                 self.waiting.remove(state)
         return leaving
+
+    def has_started(self, state: RequestState) -> bool:
+        """Whether a request was ever scheduled."""
+        return state in self.running or state.is_done or state.preemptions > 0
+
+    def withdraw(self, state: RequestState) -> None:
+        """A request that was never scheduled leaves the queue."""
+        self.waiting.remove(state)
+        if self._caches:
+            self._own_texts.leave(state)
 
     # ---- running requests -------------------------------------------------------------------------------------------
 
@@ -195,15 +217,19 @@ class SchedulerCore:
                 if tokens < wanted and not self._prompts_come_last():
                     return None
                 if tokens:
-                    grants.append((state, tokens))
+                    new_blocks = self.new_blocks(state, tokens)
+                    grants.append((state, tokens, new_blocks))
                     budget -= tokens
-                    free -= self.new_blocks(state, tokens)
+                    free -= new_blocks
         if budget < 0 or free < 0:
             return None
         if decodes.count:
-            self.decode_all(plan, growth)
-        for state, tokens in grants:
-            self.compute(plan, state, "running", tokens)
+            if growth:
+                self.pool.allocate(growth)
+            self.decode_all(plan)
+        for state, tokens, new_blocks in grants:
+            self.take_blocks(state, tokens, new_blocks)
+            self.compute(plan, state, "running", tokens, new_blocks)
         return budget
 
     def tokens_wanted(self, state: RequestState, threshold: int, budget: int, held: bool) -> int:
@@ -214,29 +240,23 @@ class SchedulerCore:
             return 0
         return min(state.known_tokens - state.computed_tokens, threshold, budget)
 
-    def decode_all(self, plan: Plan, growth_blocks: int) -> None:
+    def decode_all(self, plan: Plan) -> None:
         """Every member of the decode group that was not paused computes a token."""
         decodes, paused = self.decodes, len(plan.paused)
         plan.decode_requests = running = decodes.count - paused
         plan.decode_context_tokens = decodes.context_tokens + decodes.count
         if paused:
             plan.decode_context_tokens -= sum(decodes.computed_tokens(state) + 1 for state in plan.paused)
-        if growth_blocks:
-            self.pool.allocate(growth_blocks)
         self.stored_tokens += running
         plan.finishing = decodes.tick()
 
-    def compute(self, plan: Plan, state: RequestState, how: How, tokens: int) -> None:
+    def compute(self, plan: Plan, state: RequestState, how: How, tokens: int, new_blocks: int) -> None:
         """Add a chunk to the plan and count it as computed; what completes emits, and then decodes or is finished."""
         start = state.computed_tokens
         state.computed_tokens = end = start + tokens
-        new_blocks = self.blocks_held(end) - (self.blocks_held(start) if start else 0)
-        if new_blocks:
-            self.pool.allocate(new_blocks)
         self.stored_tokens += tokens
-        if state.shared_blocks > state.stored_blocks:
-            self.pool.store(state, end // self._block_size)
         completes = end == state.known_tokens
+        plan.prefills |= how == "running" or tokens > 1 or not completes
         plan.chunks.append(Chunk(state, how, start, tokens, new_blocks, completes))
         if not completes:
             if how != "running":
@@ -250,23 +270,32 @@ class SchedulerCore:
             state.known_tokens += 1
             plan.finishing.append(state)
 
-    def preempt(self, plan: Plan, victim: RequestState) -> None:
-        """Recompute later: blocks go, outputs stay, and the request waits again."""
-        in_flight = 0
+    def preempt(self, plan: Plan, victim: RequestState, granted_tokens: int) -> None:
+        """Recompute later: blocks go, outputs stay, and the request waits again.
+
+        The tokens that it was granted in this call will not run. As in vLLM, the blocks that they would have filled can
+        be found all the same.
+        """
+        findable = findable_tokens(self, victim, granted_tokens)
         if victim.decoding:
-            # its newest token is unknown while the iteration that gives it runs
-            in_flight = self.engine.async_scheduling and self.decodes.computed_tokens(victim) > victim.known_tokens
             self.decodes.leave(victim)
         elif not victim.is_done:
             self.prefilling.remove(victim)
         del self.running[victim]
         if not victim.is_done:  # its last output is on the way: nothing of it will be computed again
             self.dropped_tokens += victim.computed_tokens
-        self._drop_blocks(victim, in_flight)
+        self.pool.release(
+            victim, self.blocks_held(victim.computed_tokens + granted_tokens), findable // self._block_size
+        )
+        self.stored_tokens -= victim.computed_tokens
         victim.computed_tokens = 0
         victim.preemptions += 1
         self.waiting.push_preempted(victim)
         plan.preempted = [*plan.preempted, victim]
+
+    def _past_prompt(self) -> int:
+        """Running requests that decode, or whose last output is on its way."""
+        return len(self.running) - len(self.prefilling) - len(self.done_members)
 
     def _prompts_come_last(self) -> bool:
         """Whether all that decode stand before all that do not, so that decodes are served first."""
@@ -299,7 +328,9 @@ class SchedulerCore:
             running[state] = None
             state.admission_rank = self._admissions
             self._admissions += 1
-            self.compute(plan, state, "resumed" if state.preemptions else "new", tokens)
+            new_blocks = self.new_blocks(state, tokens)
+            self.take_blocks(state, tokens, new_blocks)
+            self.compute(plan, state, "resumed" if state.preemptions else "new", tokens, new_blocks)
             budget -= tokens
         return None
 
@@ -334,13 +365,24 @@ class SchedulerCore:
 
     def new_blocks(self, state: RequestState, tokens: int) -> int:
         """Blocks to take before `tokens` more tokens of a request can be stored."""
-        stored = self.decodes.computed_tokens(state) if state.decoding else state.computed_tokens
+        stored = self.computed_tokens(state)
         return self.blocks_held(stored + tokens) - self.blocks_held(stored)
 
-    def _drop_blocks(self, state: RequestState, in_flight: int = 0) -> None:
-        """Give back the blocks of a request outside the decode group; nobody knows yet the tokens `in_flight`."""
+    def take_blocks(self, state: RequestState, tokens: int, new_blocks: int) -> None:
+        """Take the blocks for `tokens` more tokens; what others may want of those that fill up can be found at once."""
+        if new_blocks:
+            self.pool.allocate(new_blocks)
+        if state.shared_blocks > state.stored_blocks:
+            self.pool.store(state, findable_tokens(self, state, tokens) // self._block_size)
+
+    def computed_tokens(self, state: RequestState) -> int:
+        """Tokens of a request that are computed; the decode group counts for its members."""
+        return self.decodes.computed_tokens(state) if state.decoding else state.computed_tokens
+
+    def _drop_blocks(self, state: RequestState) -> None:
+        """Give back the blocks of a request that leaves."""
         tokens = state.computed_tokens
-        self.pool.release(state, self.blocks_held(tokens), (tokens - in_flight) // self._block_size)
+        self.pool.release(state, self.blocks_held(tokens), tokens // self._block_size)
         self.stored_tokens -= tokens
 
 

@@ -35,11 +35,12 @@ class Plan:
 
     In the first one `decode_requests` requests compute a token each and attend to `decode_context_tokens` tokens in
     all, their new ones included; then come the `chunks`. `finishing` emit their last token in the last iteration.
-    `paused` are decodes for which there was no budget, `resumed` those of the plan before. `grown_blocks` are taken by
-    the iterations after the first: `growth` says how many by each, and starts over at its end. `padding_requests` are
-    finished members of a static batch whose slots still compute. `blocked_by` says why the head of the waiting queue
-    could not start; None when nobody was left waiting. `running`, `waiting`, `idle_slots`, `used_blocks` and
-    `stored_tokens` are the core's once it has decided.
+    `paused` are decodes for which there was no budget; the plan `unpauses` if there were such in the one before.
+    `prefills` says whether a request was given tokens of its prompt, other than just the last of all it knows.
+    `grown_blocks` are taken by the iterations after the first: `growth` says how many by each, and starts over at its
+    end. `padding_requests` are finished members of a static batch whose slots still compute. `blocked_by` says why the
+    head of the waiting queue could not start; None when nobody was left waiting. `running`, `waiting`, `idle_slots`,
+    `used_blocks` and `stored_tokens` are the core's once it has decided.
     """
 
     iterations: int = 1
@@ -47,9 +48,10 @@ class Plan:
     decode_context_tokens: int = 0
     preempted: Sequence[RequestState] = ()
     paused: Sequence[RequestState] = ()
-    resumed: Sequence[RequestState] = ()
     grown_blocks: int = 0
     growth: Sequence[int] = ()
+    unpauses: bool = False
+    prefills: bool = False
     padding_requests: int = 0
     padding_context_tokens: int = 0
     blocked_by: Blocker | None = None

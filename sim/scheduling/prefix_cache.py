@@ -4,7 +4,8 @@ What requests store is a tree of *runs*: a `Run` is a stretch of blocks of one t
 so that the path from the root spells a prompt. Each physical `Copy` of a run is held by requests or free, and the free
 ones queue up to be evicted, least recently used first. As in vLLM
 
-* a full block can be found as soon as it is scheduled, a request's own outputs as soon as it leaves;
+* a full block can be found as soon as it is scheduled, that of an output as soon as the output is known (of a request's
+  own text only what others may look for is stored before it leaves: `own_texts.py`);
 * a lookup takes the longest prefix, of several copies the oldest, and never the last known token;
 * a leaving request's blocks queue up last block first, so that a prompt is evicted from its end; those without a hash
   (not full) are used again first;
@@ -217,7 +218,12 @@ def _oldest_copies(run: Run, blocks: int, found: list[Found]) -> int:
     return got
 
 
+NOTHING_FOUND = Hit([], 0, 0)
+
+
 def _hit(found: list[Found], blocks: int) -> Hit:
+    if not found:
+        return NOTHING_FOUND
     return Hit(found, blocks, sum(end - start for copy, start, end in found if not copy.holders))
 
 

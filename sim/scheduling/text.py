@@ -17,6 +17,8 @@ def text_of(request: Request, block_size: int) -> Text:
 
     A block that two pieces meet in is keyed by both and by where they meet.
     """
+    if not request.shared_text:
+        return ((own_text_of(request), ENDLESS // block_size),)
     text: list[tuple[Hashable, int]] = []
     straddling: tuple[tuple[Hashable, int], ...] = ()
     filled = 0
@@ -34,11 +36,15 @@ def text_of(request: Request, block_size: int) -> Text:
     return text
 
 
+def own_text_of(request: Request) -> Hashable:
+    """What the request's own text is called."""
+    return ("request", request.request_id) if request.own_text is None else request.own_text
+
+
 def _pieces(request: Request) -> Iterator[tuple[Hashable, int]]:
     """The request's texts one after the other; one that starts over is not the one that goes on."""
-    own_text = ("request", request.request_id) if request.own_text is None else request.own_text
     before, repeats = None, 0
-    for key, tokens in (*request.shared_text, (own_text, ENDLESS)):
+    for key, tokens in (*request.shared_text, (own_text_of(request), ENDLESS)):
         repeats = repeats + 1 if key == before else 0
         before = key
         yield (key, repeats) if repeats else key, tokens

@@ -17,21 +17,21 @@ Grants = dict[RequestState, tuple[int, int]]
 def walk_running(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> int:
     """Give every running request its tokens in order of admission; returns the budget that is left."""
     grants, budget = _grants(core, plan, threshold, held)
-    prompts = [(state, tokens) for state, (tokens, _) in grants.items() if not state.decoding]
+    prompts = [(state, granted) for state, granted in grants.items() if not state.decoding]
     _run_decodes(core, plan, grants)
-    for state, tokens in prompts:
-        core.compute(plan, state, "running", tokens)
+    for state, (tokens, new_blocks) in prompts:
+        core.compute(plan, state, "running", tokens, new_blocks)
     return budget
 
 
 def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tuple[Grants, int]:
-    """Who gets what, and the budget that is left.
+    """Who gets what, and the budget that is left. Blocks are taken at once, so before those of a later victim are free.
 
     A request that finds no block preempts the order's victim, perhaps itself, until there is one. A victim that was
     already given tokens returns them.
     """
     grants: Grants = {}
-    budget, promised_blocks = core.budget, 0
+    budget = core.budget
     for state in list(core.running):
         if budget <= 0:
             break
@@ -39,26 +39,27 @@ def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tupl
         if not tokens or state not in core.running:
             continue
         needed = core.new_blocks(state, tokens)
-        while needed > core.pool.free_blocks - promised_blocks:
+        while needed > core.pool.free_blocks:
             victim = core.waiting.victim(core.running)
-            returned_tokens, returned_blocks = grants.pop(victim, (0, 0))
-            budget, promised_blocks = budget + returned_tokens, promised_blocks - returned_blocks
-            core.preempt(plan, victim)
+            returned_tokens, _ = grants.pop(victim, (0, 0))
+            budget += returned_tokens
+            core.preempt(plan, victim, returned_tokens)
             if victim is state:
                 break
         else:
+            core.take_blocks(state, tokens, needed)
+            plan.prefills |= not state.decoding
             grants[state] = tokens, needed
-            budget, promised_blocks = budget - tokens, promised_blocks + needed
+            budget -= tokens
     return grants, budget
 
 
 def _run_decodes(core: SchedulerCore, plan: Plan, grants: Grants) -> None:
     """Decodes that were granted their token run; those left without budget pause."""
-    growth = [blocks for state, (_, blocks) in grants.items() if state.decoding]
-    if not growth:
-        return
-    if len(growth) < core.decodes.count:
+    decoding = sum(state.decoding for state in grants)
+    if decoding < core.decodes.count:
         plan.paused = [state for state in core.running if state.decoding and state not in grants]
+    if decoding:
         for state in plan.paused:
             core.decodes.pause(state)
-    core.decode_all(plan, sum(growth))
+        core.decode_all(plan)

@@ -69,6 +69,8 @@ class Runner:
         while True:
             if not self._core.running:
                 yield from self._until_a_batch_starts()
+            elif self._front_end.has_users:  # the last decision was empty; who was just answered may ask again
+                yield self._clock.settle()
             plan = self._decide(self.now_s)
             if plan.is_empty:
                 raise self._stalled()

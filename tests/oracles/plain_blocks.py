@@ -7,24 +7,31 @@ in one queue; taking one from its head forgets its hash.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-
-BlockHash = tuple[Hashable, ...]
 
 
 @dataclass(eq=False)
 class Block:
     users: int = 0
-    hash: BlockHash | None = None
+    hash: Hashable = None
 
 
 @dataclass(eq=False)
 class Holder:
     """A request: its blocks in order, and the hash of each block of its text."""
 
-    hashes: list[BlockHash]
+    hashes: Sequence[Hashable]
     blocks: list[Block] = field(default_factory=list)
+
+
+def chained_hashes(tokens: Sequence[Hashable], block_size: int) -> list[Hashable]:
+    """Of every full block of a text; equal blocks after different texts have different hashes."""
+    hashes: list[Hashable] = []
+    for end in range(block_size, len(tokens) + 1, block_size):
+        before = hashes[-1] if hashes else None
+        hashes.append(hash((before, *tokens[end - block_size : end])))
+    return hashes
 
 
 class PlainBlocks:
@@ -32,7 +39,7 @@ class PlainBlocks:
 
     def __init__(self, count: int) -> None:
         self.free: deque[Block] = deque(Block() for _ in range(count))
-        self.known: dict[BlockHash, list[Block]] = {}
+        self.known: dict[Hashable, list[Block]] = {}
 
     def find(self, holder: Holder, most: int) -> list[Block]:
         """The blocks of the longest known prefix."""

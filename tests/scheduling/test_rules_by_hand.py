@@ -287,28 +287,6 @@ def test_an_answer_ends_at_the_limit_its_client_sets() -> None:
     assert state.emitted_tokens == 2
 
 
-# ---- prefill cadence ------------------------------------------------------------------------------------------------
-
-
-def test_decodes_run_alone_between_steps_that_carry_prompts() -> None:
-    driver = Driver(make_engine(prefill_schedule_interval=3))
-    driver.enqueue("A", prompt=4)
-    driver.step()
-    driver.enqueue("B", prompt=4)
-    steps = [driver.step() for _ in range(3)]
-    assert [step.tokens for step in steps] == [{"A": 1}, {"A": 1}, {"A": 1, "B": 4}]
-    assert [step.blocked_by for step in steps] == ["prefill cadence", "prefill cadence", None]
-
-
-def test_the_cadence_is_waived_while_admission_leaves_requests_waiting() -> None:
-    driver = Driver(make_engine(prefill_schedule_interval=3, max_num_seqs=2))
-    driver.enqueue("A", prompt=4)
-    driver.enqueue("B", prompt=4, output=2)
-    driver.enqueue("C", prompt=4)
-    steps = [driver.step() for _ in range(3)]
-    assert [step.tokens for step in steps] == [{"A": 4, "B": 4}, {"A": 1, "B": 1}, {"A": 1, "C": 4}]
-
-
 # ---- reserved slots: Orca -------------------------------------------------------------------------------------------
 
 
@@ -394,11 +372,3 @@ def test_batch_end_with_paged_memory_is_refused() -> None:
     """A finished member could be preempted: it would say one token too many, or nobody active would be left to run."""
     with pytest.raises(InputError, match="batch_end"):
         make_engine("static", kv_allocation="paged", gate="whole_prompt", release="batch_end")
-
-
-def test_the_cadence_waits_for_decodes_and_not_for_finished_members() -> None:
-    driver = Driver(make_engine("static", prefill_schedule_interval=2, long_prefill_token_threshold=4))
-    driver.enqueue("A", prompt=4, output=1)
-    driver.enqueue("B", prompt=6, output=1)
-    assert driver.step().tokens == {"A": 4, "B": 4}
-    assert driver.step().tokens == {"B": 2}  # A only keeps its slot

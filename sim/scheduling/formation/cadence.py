@@ -1,8 +1,9 @@
 """vLLM V1's `prefill_schedule_interval`: let decodes run alone for a while between iterations that carry prompts.
 
 A call is *held* when fewer than `interval` executed steps lie between it and the last one that carried prompt tokens,
-some running request is already decoding, and the last admission pass left nobody waiting. A held call runs no prompt
-chunk and stops admission at the first request that needs more than one token.
+some running request is past its prompt, and the last admission pass left nobody waiting. A held call runs no prompt
+chunk and stops admission at the first request that needs more than one token. One that needs a single token, such as a
+prompt found whole in the prefix cache, does not count as a prompt.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ class PrefillCadence:
         self._steps_since_prefill = interval
         self._left_waiting = False
 
-    def holds(self, decoding: int) -> bool:
-        """Whether this call must leave prompts alone; `decoding` requests are past theirs."""
+    def holds(self, past_prompt: int) -> bool:
+        """Whether this call must leave prompts alone; so many requests are past theirs."""
         if self._left_waiting or self._steps_since_prefill >= self._interval:
             return False
-        return decoding > 0
+        return past_prompt > 0
 
     def note(self, plan: Plan, held: bool) -> None:
         """Take in what the call decided."""
         if not held and not plan.preempted:
             self._left_waiting = plan.waiting > 0
         if plan.decode_requests or plan.chunks:
-            carried_prefill = any(chunk.start < chunk.state.request.prompt_tokens for chunk in plan.chunks)
-            self._steps_since_prefill = 1 if carried_prefill else self._steps_since_prefill + 1
+            self._steps_since_prefill += 1
+        if plan.prefills:
+            self._steps_since_prefill = 1
 
     def skip(self, iterations: int) -> None:
         """So many more iterations carried no prompt."""
