@@ -55,7 +55,8 @@ class BlockPool:
 class CachingBlockPool(BlockPool):
     """A pool whose free blocks can be found again until they are evicted.
 
-    `_blank_blocks` of the free ones hold nothing to be found; they are used first.
+    `_blank_blocks` of the free ones hold nothing to be found; they are used first. A negative number says how many of
+    those that were taken since are still to be forgotten, the least recently used: that is put off until it matters.
     """
 
     def __init__(self, total_blocks: int, block_size: int) -> None:
@@ -68,12 +69,12 @@ class CachingBlockPool(BlockPool):
         """Take `blocks`: blank ones while there are some, then the least recently used."""
         super().allocate(blocks)
         self._blank_blocks -= blocks
-        if self._blank_blocks < 0:
-            self._cache.evict(-self._blank_blocks)
-            self._blank_blocks = 0
 
     def find(self, state: RequestState) -> Hit:
         """The longest stored prefix of what the request knows, but for the last token, which has to be computed."""
+        if not self._cache.may_have(state.text):
+            return NOTHING_FOUND
+        self._evict()
         return self._cache.find(state.text, (state.known_tokens - 1) // self._block_size)
 
     def hold(self, state: RequestState, hit: Hit) -> None:
@@ -92,6 +93,7 @@ class CachingBlockPool(BlockPool):
 
     def release(self, state: RequestState, blocks: int, full_blocks: int) -> None:
         """What nobody else holds is free again; the full blocks can still be found, the others are blank."""
+        self._evict()
         if full_blocks > state.stored_blocks:
             self._store(state, full_blocks)
         blank_blocks = blocks - full_blocks
@@ -100,6 +102,12 @@ class CachingBlockPool(BlockPool):
         state.held, state.stored_blocks = (), 0
         self.saved_blocks -= blocks - freed_blocks
         super().release(state, freed_blocks, 0)
+
+    def _evict(self) -> None:
+        """Forget what the blocks taken so far held."""
+        if self._blank_blocks < 0:
+            self._cache.evict(-self._blank_blocks)
+            self._blank_blocks = 0
 
     def _store(self, state: RequestState, full_blocks: int) -> None:
         state.held = self._cache.store(state.held, cut(state.text, state.stored_blocks, full_blocks))

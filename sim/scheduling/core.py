@@ -31,8 +31,7 @@ from sim.scheduling.plan import Blocker, Chunk, How, Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND, Hit
 from sim.scheduling.release import RELEASES
 from sim.scheduling.state import RequestState
-from sim.scheduling.text import text_of
-from sim.scheduling.walk import walk_running
+from sim.scheduling.walk import make_room, walk_running
 from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
@@ -93,10 +92,7 @@ class SchedulerCore:
         state = RequestState(request, self._arrivals, final_tokens)
         self._arrivals += 1
         if self._caches:
-            state.text = text_of(request, self._block_size)
-            if request.shared_text:
-                state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // self._block_size
-            self._own_texts.join(state)
+            self._own_texts.join(state, self._block_size)
         self.waiting.push(state)
         return state
 
@@ -204,8 +200,8 @@ class SchedulerCore:
     def _run_everybody(self, plan: Plan, threshold: int, held: bool) -> int | None:
         """Give all running requests the tokens they want, and return the budget that is left.
 
-        Changes nothing and returns None when blocks do not suffice, or when the budget does not and the running list's
-        order decides who goes short.
+        When only decodes run and blocks do not suffice, the last admitted make room. Changes nothing and returns None
+        when the running list's order decides otherwise who goes short of blocks or budget.
         """
         decodes, growth = self.decodes, self.decodes.blocks_in_next_tick()
         budget, free = self.budget - decodes.count, self.pool.free_blocks - growth
@@ -222,7 +218,10 @@ class SchedulerCore:
                     budget -= tokens
                     free -= new_blocks
         if budget < 0 or free < 0:
-            return None
+            if budget < 0 or self.prefilling or not self.waiting.last_admitted_gives_way:
+                return None
+            growth = make_room(self, plan, growth)
+            budget = self.budget - decodes.count
         if decodes.count:
             if growth:
                 self.pool.allocate(growth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from sim.scheduling.state import RequestState
-from sim.scheduling.text import ENDLESS, own_text_of
+from sim.scheduling.text import ENDLESS, own_text_of, text_of
 
 
 class OwnTexts:
@@ -19,24 +19,31 @@ class OwnTexts:
         self._speakers: dict[Hashable, list[RequestState]] = {}
         self.overheard: set[RequestState] = set()
 
-    def join(self, state: RequestState) -> None:
+    def join(self, state: RequestState, block_size: int) -> None:
         """A request comes. From now on others may look for all blocks of those whom it goes on with."""
-        for key, _ in state.request.shared_text:
-            if key in self._speakers:
-                self._overhear(self._speakers[key])
-        speakers = self._speakers.setdefault(own_text_of(state.request), [])
-        speakers.append(state)
-        if len(speakers) > 1:
-            self._overhear(speakers)
+        request = state.request
+        state.own_text = own_text = own_text_of(request)
+        state.text = text_of(request.shared_text, own_text, block_size)
+        if request.shared_text:
+            state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // block_size
+            for key, _ in request.shared_text:
+                if key in self._speakers:
+                    self._overhear(self._speakers[key])
+        if own_text in self._speakers:
+            self._speakers[own_text].append(state)
+            self._overhear(self._speakers[own_text])
+        else:
+            self._speakers[own_text] = [state]
 
     def leave(self, state: RequestState) -> None:
         """A request goes."""
-        key = own_text_of(state.request)
-        speakers = self._speakers[key]
-        speakers.remove(state)
-        if not speakers:
-            del self._speakers[key]
-        self.overheard.discard(state)
+        speakers = self._speakers[state.own_text]
+        if len(speakers) > 1:
+            speakers.remove(state)
+        else:
+            del self._speakers[state.own_text]
+        if self.overheard:
+            self.overheard.discard(state)
 
     def _overhear(self, speakers: list[RequestState]) -> None:
         self.overheard.update(speakers)

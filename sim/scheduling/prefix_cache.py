@@ -59,7 +59,10 @@ class Held(NamedTuple):
 
     def parts(self) -> list[Copy]:
         """The copies it consists of now, in order of the text."""
-        parts, blocks, copy = [], self.blocks, self.copy
+        copy, blocks = self
+        if copy.run.blocks == blocks:
+            return [copy]
+        parts = []
         while True:
             parts.append(copy)
             blocks -= copy.run.blocks
@@ -92,6 +95,10 @@ class PrefixCache:
         self._queue = Copy(self._root, 0, 0)  # a ring: `after` it the next to be evicted, `before` it the last
 
     # ---- lookup -----------------------------------------------------------------------------------------------------
+
+    def may_have(self, text: Sequence[tuple[Hashable, int]]) -> bool:
+        """Whether anything that is stored begins like `text`."""
+        return text[0][0] in self._root.children
 
     def find(self, text: Iterable[tuple[Hashable, int]], most: int) -> Hit:
         """The longest stored prefix of `text`, pairs of (key, blocks), of at most `most` blocks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from sim.scheduling.prefix_cache import Held
 from sim.scheduling.text import Text
@@ -19,8 +19,9 @@ class RequestState:
     know how long an answer will be.
 
     `arrival_rank` is its place in the order of arrival, which breaks ties of priority, `admission_rank` its place in
-    the running list. `offset_tokens` and `finish_tick` belong to the decode group; `text`, its `shared_blocks`, `held`
-    and `stored_blocks` to the prefix cache, where `cached_tokens` of the prompt were found.
+    the running list. `offset_tokens` and `finish_tick` belong to the decode group; `text`, `own_text`, `shared_blocks`,
+    `held` and `stored_blocks` to the prefix cache, where `cached_tokens` of the prompt were found. The first
+    `shared_blocks` of the text others may look for while the request is there.
     """
 
     computed_tokens: int = 0
@@ -30,6 +31,7 @@ class RequestState:
     offset_tokens: int = 0
     finish_tick: int = 0
     text: Text = ()
+    own_text: Hashable = None
     shared_blocks: int = 0
     held: Sequence[Held] = ()
     stored_blocks: int = 0

@@ -12,17 +12,17 @@ Text = Sequence[tuple[Hashable, int]]
 ENDLESS = 2**62
 
 
-def text_of(request: Request, block_size: int) -> Text:
-    """The prompt's shared text, then the request's own, which its output continues without end.
+def text_of(shared_text: Sequence[tuple[Hashable, int]], own_text: Hashable, block_size: int) -> Text:
+    """The prompt's shared text, in tokens, then the request's own, which its output continues without end.
 
     A block that two pieces meet in is keyed by both and by where they meet.
     """
-    if not request.shared_text:
-        return ((own_text_of(request), ENDLESS // block_size),)
+    if not shared_text:
+        return ((own_text, ENDLESS // block_size),)
     text: list[tuple[Hashable, int]] = []
     straddling: tuple[tuple[Hashable, int], ...] = ()
     filled = 0
-    for key, tokens in _pieces(request):
+    for key, tokens in _pieces(shared_text, own_text):
         if filled:
             here = min(tokens, block_size - filled)
             straddling, filled, tokens = (*straddling, (key, here)), filled + here, tokens - here
@@ -41,10 +41,10 @@ def own_text_of(request: Request) -> Hashable:
     return ("request", request.request_id) if request.own_text is None else request.own_text
 
 
-def _pieces(request: Request) -> Iterator[tuple[Hashable, int]]:
+def _pieces(shared_text: Sequence[tuple[Hashable, int]], own_text: Hashable) -> Iterator[tuple[Hashable, int]]:
     """The request's texts one after the other; one that starts over is not the one that goes on."""
     before, repeats = None, 0
-    for key, tokens in (*request.shared_text, (own_text_of(request), ENDLESS)):
+    for key, tokens in (*shared_text, (own_text, ENDLESS)):
         repeats = repeats + 1 if key == before else 0
         before = key
         yield (key, repeats) if repeats else key, tokens

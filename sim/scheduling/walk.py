@@ -24,6 +24,21 @@ def walk_running(core: SchedulerCore, plan: Plan, threshold: int, held: bool) ->
     return budget
 
 
+def make_room(core: SchedulerCore, plan: Plan, needed_blocks: int) -> int:
+    """What the walk comes to when all decode and the last admitted gives way; returns the blocks needed in the end.
+
+    Blocks go to the first who need one while there are any. Then the last goes, who has not had his turn, and so on.
+    """
+    while needed_blocks > core.pool.free_blocks:
+        needed_blocks -= core.pool.free_blocks
+        core.pool.allocate(core.pool.free_blocks)
+        victim = core.waiting.victim(core.running)
+        if victim.decoding:
+            needed_blocks -= core.new_blocks(victim, 1)
+        core.preempt(plan, victim, 0)
+    return needed_blocks
+
+
 def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tuple[Grants, int]:
     """Who gets what, and the budget that is left. Blocks are taken at once, so before those of a later victim are free.
 

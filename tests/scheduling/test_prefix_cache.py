@@ -10,7 +10,7 @@ from oracles.plain_blocks import Holder, PlainBlocks
 
 from sim.scheduling.block_pool import CachingBlockPool
 from sim.scheduling.state import RequestState
-from sim.scheduling.text import cut, text_of
+from sim.scheduling.text import cut, own_text_of, text_of
 from sim.specs.request import Request
 
 BLOCK = 4
@@ -32,7 +32,7 @@ class Twin:
 
     def __init__(self, request: Request) -> None:
         self.state = RequestState(request, request.request_id, 1)
-        self.state.text = text_of(request, BLOCK)
+        self.state.text = text_of(request.shared_text, own_text_of(request), BLOCK)
         self.state.shared_blocks = sum(tokens for _, tokens in request.shared_text) // BLOCK
         self.holder = Holder(hashes_of(request))
         self.shared_tokens = sum(tokens for _, tokens in request.shared_text)
@@ -116,7 +116,7 @@ def test_runs_find_what_single_blocks_find(count, spoken, actions):
 
 
 def test_a_text_is_cut_into_blocks_that_are_keyed_by_all_they_hold():
-    text = text_of(Request(7, 0.0, 30, 5, shared_text=(("a", 9), ("b", 2), ("c", 6))), BLOCK)
+    text = text_of((("a", 9), ("b", 2), ("c", 6)), ("request", 7), BLOCK)
     own = ("request", 7)
     assert text[:3] == [("a", 2), ((("a", 1), ("b", 2), ("c", 1)), 1), ("c", 1)]
     assert text[3] == ((("c", 1), (own, 3)), 1)

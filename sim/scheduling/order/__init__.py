@@ -18,6 +18,9 @@ from sim.specs.request import Request
 class Order(Protocol):
     """The waiting queue in its order, and the choice of a preemption victim among the running."""
 
+    last_admitted_gives_way: bool
+    """Whether the victim is always the last of the running."""
+
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[RequestState]:
         """The waiting requests, next to be admitted first."""

@@ -15,6 +15,8 @@ Key = tuple[int, int]
 class KeyOrder(ABC):
     """A heap by rank and arrival; a rank does not change."""
 
+    last_admitted_gives_way = False
+
     def __init__(self) -> None:
         self._heap: list[tuple[Key, RequestState]] = []
 

@@ -11,6 +11,7 @@ from sim.specs.request import Request
 class FcfsOrder(deque[RequestState]):
     """A double-ended queue, the head on the left: requests join at the tail, preempted ones return to the head."""
 
+    last_admitted_gives_way = True
     push = deque.append
     push_preempted = deque.appendleft
     pop = deque.popleft
