@@ -58,9 +58,10 @@ def iterations_table(recorder: Recorder) -> pd.DataFrame:
 
 def _recorded(recorder: Recorder, workload: Workload, requests: IntArray) -> dict[str, Any]:
     """What was written down while these requests were served, and their prompts, which the workload knows."""
-    times = recorder.requests
-    recorded = {name: column[requests] for name, column in times.arrays().items()}
-    prompts = workload.table["prompt_tokens"].to_numpy()[requests]
+    times, count = recorder.requests, len(requests)
+    rows = slice(count) if count and requests[-1] == count - 1 else requests  # all of them so far: no copy
+    recorded = {name: column[rows] for name, column in times.arrays().items()}
+    prompts = workload.table["prompt_tokens"].to_numpy()[rows]
     return (
         {"request_id": requests}
         | {name: recorded[name] for name in times.NAMES}

@@ -144,6 +144,7 @@ class Recorder:
             sum_jj = turns * tick**2 + 2 * tick * size * further + size**2 * further * (2 * turns - 1) / 3
             held_s += blocks * (turns * run_s - sum_j * first_s - (sum_jj - sum_j) / 2 * increment_s)
         runs["kv_grown_block_s"][which] = held_s
+        self._growth = array("i")
 
     def log(self, start_s: float, seconds: float, leaving: list[RequestState], core: SchedulerCore) -> None:
         """The line of a call: what it decided, and the outcome that was applied after it.
