@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sim.study.replicated import replicate as replicate
     from sim.study.run import RunResult as RunResult
     from sim.study.run import run as run
+    from sim.study.sensitivity import sensitivity as sensitivity
+    from sim.study.sensitivity.result import Sensitivity as Sensitivity
 
 _HOMES = {
     "Compared": "sim.study.compared",
@@ -33,17 +35,19 @@ _HOMES = {
     "InputError": "sim.errors",
     "Replicated": "sim.study.replicated",
     "RunResult": "sim.study.run",
+    "Sensitivity": "sim.study.sensitivity.result",
     "ServesimError": "sim.errors",
     "compare": "sim.study.compare",
     "experiment_from": "sim.config",
     "load_experiment": "sim.config",
     "replicate": "sim.study.replicated",
     "run": "sim.study.run",
+    "sensitivity": "sim.study.sensitivity",
 }
 
 __all__ = [
-    "Compared", "Experiment", "InputError", "Replicated", "RunResult", "ServesimError", "compare", "experiment_from",
-    "load_experiment", "replicate", "run",
+    "Compared", "Experiment", "InputError", "Replicated", "RunResult", "Sensitivity", "ServesimError", "compare",
+    "experiment_from", "load_experiment", "replicate", "run", "sensitivity",
 ]  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from sim.plots.latency import latency_figure
 from sim.plots.step_time import step_time_figure
 from sim.plots.sweep import sweep_figure
 from sim.plots.timeline import timeline_figure
+from sim.plots.tornado import tornado_figure
 from sim.plots.trace import trace_figure
 from sim.plots.warm_up import warm_up_figure
 
 __all__ = [
     "FAINT", "INK", "SERIES", "compare_figure", "intervals_figure", "latency_figure", "save", "step_time_figure",
-    "sweep_figure", "timeline_figure", "trace_figure", "warm_up_figure",
+    "sweep_figure", "timeline_figure", "tornado_figure", "trace_figure", "warm_up_figure",
 ]  # fmt: skip

@@ -25,13 +25,18 @@ PricePerHour = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Efficiency(Spec):
-    """Shares of the datasheet peaks that real kernels reach, one a resource; the defaults are assumed, not measured."""
+    """Shares of the datasheet peaks that real kernels reach, one a resource; the defaults are assumed, not measured.
+
+    `error` is how far off each of them may be, as a relative standard error: a judgement, 5 % where they are fitted on
+    this device's operators (whose single points the fits miss by 4 to 11 %), 10 % where on a relative's.
+    """
 
     gemm_compute: Share = 0.70
     gemm_memory: Share = 0.80
     attention_compute: Share = 0.50
     attention_memory: Share = 0.80
     link: Share = 0.60
+    error: Annotated[float, Field(ge=0, le=1)] = 0.20
     source: str = ASSUMED
 
 

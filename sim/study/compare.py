@@ -21,11 +21,11 @@ from sim.stats.replications import LEAST_REPLICATIONS, mean_interval
 from sim.study.across_runs import Sample, Values, instability, verdicts_of
 from sim.study.compared import Compared, Difference, Metric, System
 from sim.study.paired_runs import PairedRuns
-from sim.study.replicate import STUDIED, Outcome
+from sim.study.replicate import STUDIED
 from sim.study.replicate import replications as under_seeds
 from sim.study.replicated import COUNT, LEVEL, check_level
 from sim.study.same_requests import differing_requests, refuse_strangers
-from sim.study.start_up import StartUp, start_up
+from sim.study.start_up import StartUp, common_start_up
 
 SAME_WITHIN = 0.02
 """Relative differences of up to this are called none."""
@@ -192,9 +192,9 @@ def _different_requests(seeded: Mapping[str, Experiment]) -> list[str]:
 
 def run_comparison(plan: Plan, pool: Executor | None = None, on_done: Watch | None = None) -> Compared:
     """Run everything, leave start-up out alike of all, and compare. Raises as `compare`."""
-    runs = PairedRuns(plan.experiments, plan.count)
+    runs = PairedRuns({key: under_seeds(one, plan.count) for key, one in plan.experiments.items()})
     runs.run(pool, on_done)
-    begun = _start_up(plan, runs.outcomes)
+    begun = common_start_up([one.workload for one in plan.experiments.values()], list(runs.outcomes.values()))
     systems = tuple(
         System(key, plan.labels[key], experiment, tuple(runs.outcomes[key]), instability(runs.outcomes[key]))
         for key, experiment in plan.experiments.items()
@@ -218,22 +218,6 @@ def _notes_on_runs(systems: Sequence[System], begun: StartUp) -> Iterator[str]:
             )
     if begun.endless:
         yield f"whole runs are compared, both ends included: {begun.endless}"
-
-
-def _start_up(plan: Plan, outcomes: Mapping[str, Sequence[Outcome]]) -> StartUp:
-    """The longest start-up and cool-down that any of them has; nothing where one has no steady state in between."""
-    begun = [start_up(one.workload, outcomes[key]) for key, one in plan.experiments.items()]
-    endless = next((one for one in begun if one.endless), None)
-    if endless:
-        return endless
-    first, last = max(begun, key=lambda one: one.requests), max(one.cool_down for one in begun)
-    shortest = min(len(outcome.arrival_s) for found in outcomes.values() for outcome in found)
-    if first.requests + last > shortest / 2:
-        why = (
-            f"the start-up of one, {first.requests:,} requests, and the end of another, {last:,}, leave less than half"
-        )
-        return StartUp(0, first.how, why)
-    return StartUp(first.requests, first.how, None, last)
 
 
 def _metric(name: str, samples: Mapping[str, Mapping[str, Values]], unstable: set[str], plan: Plan) -> Metric:

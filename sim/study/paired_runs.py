@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.stats.replications import LEAST_REPLICATIONS
-from sim.study.replicate import Outcome, outcome_of, replications
+from sim.study.replicate import Outcome, outcome_of
 from sim.study.workers import submit
 
 Watch = Callable[[int, int], None]
@@ -17,19 +17,18 @@ Run = tuple[str, Experiment]
 
 
 class PairedRuns:
-    """`outcomes` of each experiment, by key, in the order of their seeds, those of all under the same seeds.
+    """`outcomes` of each system, by key, in the order of their seeds, those of all under the same seeds.
 
-    `planned` were asked for; after Ctrl-C, `interrupted`, there are fewer.
+    `replications` are the experiments of each, one a seed. After Ctrl-C, `interrupted`, fewer are finished.
     """
 
-    def __init__(self, experiments: Mapping[str, Experiment], planned: int) -> None:
-        self.planned, self.interrupted = planned, False
-        self.outcomes: dict[str, list[Outcome]] = {key: [] for key in experiments}
-        seeded = [replications(experiment, planned) for experiment in experiments.values()]
+    def __init__(self, replications: Mapping[str, Sequence[Experiment]]) -> None:
+        self.interrupted = False
+        self.outcomes: dict[str, list[Outcome]] = {key: [] for key in replications}
         self._runs: list[Run] = [
             (key, one)
-            for same_seed in zip(*seeded, strict=True)
-            for key, one in zip(experiments, same_seed, strict=True)
+            for same_seed in zip(*replications.values(), strict=True)
+            for key, one in zip(replications, same_seed, strict=True)
         ]
 
     def run(self, pool: Executor | None = None, on_done: Watch | None = None) -> None:

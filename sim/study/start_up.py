@@ -55,6 +55,25 @@ def start_up(workload: WorkloadSpec, outcomes: Sequence[Outcome]) -> StartUp:
     return StartUp(first, how, None, last)
 
 
+def common_start_up(workloads: Sequence[WorkloadSpec], outcomes: Sequence[Sequence[Outcome]]) -> StartUp:
+    """The longest start-up and cool-down that any of several systems has.
+
+    Nothing where one has no steady state in between.
+    """
+    begun = [start_up(workload, found) for workload, found in zip(workloads, outcomes, strict=True)]
+    endless = next((one for one in begun if one.endless), None)
+    if endless:
+        return endless
+    first, last = max(begun, key=lambda one: one.requests), max(one.cool_down for one in begun)
+    shortest = min(len(outcome.arrival_s) for found in outcomes for outcome in found)
+    if first.requests + last > shortest / 2:
+        why = (
+            f"the start-up of one, {first.requests:,} requests, and the end of another, {last:,}, leave less than half"
+        )
+        return StartUp(0, first.how, why)
+    return StartUp(first.requests, first.how, None, last)
+
+
 def cool_down(outcomes: Sequence[Outcome]) -> int:
     """How many requests arrive from the first one on that has no answer yet at the last arrival; the mean."""
     return math.ceil(np.mean([_unanswered_on(outcome) for outcome in outcomes]))

@@ -1,0 +1,103 @@
+"""`servesim sensitivity`: which numbers of a config matter, how much, and how far the cost model may be off."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stdout
+from sim.cli.sensitivity_report import print_sensitivity
+from sim.cli.workers import end_workers, runs_bar, worker_pool
+from sim.config import load_experiment
+from sim.study.compare import check_metrics, check_pairs
+from sim.study.compare_words import spoken
+from sim.study.files import replacing, writing
+from sim.study.replicated import COUNT, LEVEL, check_level
+from sim.study.sensitivity import STEP, Plan, check_step, plan_sensitivity, run_sensitivity
+from sim.study.sensitivity.result import Sensitivity
+from sim.study.store import keep_inputs, result_folder, to_json
+
+RESULT, TABLE, PICTURE = "sensitivity.json", "sensitivity.csv", "tornado.png"
+FILES = (RESULT, TABLE, PICTURE)
+
+
+def sensitivity_command(
+    config: ConfigArgument,
+    inputs: Annotated[
+        str | None,
+        typer.Option(metavar="K1,K2,…", help="Numbers of the config to vary, such as workload.arrivals.rate."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="M1,M2,…", help="What to look at, such as p99_ttft,mean_e2e.")
+    ] = None,
+    step: Annotated[float, typer.Option(help="By what share each input is made lower and higher.")] = STEP,
+    replications: Annotated[int, typer.Option(help="Runs of each variant, under seeds of their own.")] = COUNT,
+    level: Annotated[float, typer.Option(help="Of the intervals.")] = LEVEL,
+    set_: SetOption = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the table and the picture.")] = Path(
+        "results/sensitivity"
+    ),
+    json_: JsonOption = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; default one per core.")] = os.cpu_count() or 1,
+    plots: Annotated[bool, typer.Option(help="Draw the picture.")] = True,
+) -> None:
+    """Elasticities: by how many per cent a metric changes when a number of the config does by one."""
+    check_pairs(replications, "--replications")
+    check_level(level, "--level")
+    check_step(step, "--step")
+    names, keys = _listed(metrics), _listed(inputs)
+    if names is not None:
+        check_metrics(names, "--metrics")
+    experiment = load_experiment(config, set_ or [])
+    plan = plan_sensitivity(experiment, keys, names, step, replications, level)
+    keep_inputs(out, experiment, FILES)
+    with result_folder(out):
+        found = _run(plan, workers)
+        _write(found, out, plots)
+    if json_:
+        print(to_json(found.to_dict() | {"notes": list(found.notes)}))
+    else:
+        print_sensitivity(stdout, found)
+    for text in found.notes:
+        note(text)
+    note(f"table{' and picture' if plots else ''} are in {out}")
+    if found.interrupted:
+        note(f"interrupted: {len(found.seeds)} of {found.planned} replications are finished")
+        raise typer.Exit(130)
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _run(plan: Plan, workers: int) -> Sensitivity:
+    """In a process pool; Ctrl-C ends the workers and keeps the replications of which every run is finished."""
+    with worker_pool(min(workers, plan.count * len(plan.systems))) as pool, runs_bar() as show:
+        try:
+            found = run_sensitivity(plan, pool, show)
+        except KeyboardInterrupt:
+            note("interrupted before three replications of every variant were finished; nothing is kept")
+            raise typer.Exit(130) from None
+        if found.interrupted:
+            end_workers()
+        return found
+
+
+def _write(found: Sensitivity, out: Path, plots: bool) -> None:
+    with writing(out):
+        with replacing(out / RESULT) as path:
+            path.write_text(to_json(found.to_dict() | {"notes": list(found.notes)}) + "\n", encoding="utf-8")
+        with replacing(out / TABLE) as path:
+            found.table().to_csv(path, index=False)
+        (out / PICTURE).unlink(missing_ok=True)
+    if plots:
+        from sim import plots as pictures  # matplotlib is slow to import and not always wanted
+
+        over = f"{100 * found.level:g} % intervals over {len(found.seeds)} replications"
+        title = f"{found.experiment.name}: % of change per % of change of an input; {over}"
+        names = {name: spoken(name) for name in found.elasticities}
+        with writing(out), replacing(out / PICTURE) as path:
+            pictures.save(pictures.tornado_figure(title, found.table(), names), path)
