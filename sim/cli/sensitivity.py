@@ -99,5 +99,6 @@ def _write(found: Sensitivity, out: Path, plots: bool) -> None:
         over = f"{100 * found.level:g} % intervals over {len(found.seeds)} replications"
         title = f"{found.experiment.name}: % of change per % of change of an input; {over}"
         names = {name: spoken(name) for name in found.elasticities}
+        table = found.table().replace({"input": {one.key: one.label for one in found.inputs}})
         with writing(out), replacing(out / PICTURE) as path:
-            pictures.save(pictures.tornado_figure(title, found.table(), names), path)
+            pictures.save(pictures.tornado_figure(title, table, names), path)

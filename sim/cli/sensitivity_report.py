@@ -20,10 +20,9 @@ def print_sensitivity(console: Console, found: Sensitivity) -> None:
         ["input"],
         ["value", *(spoken(name) for name in found.elasticities)],
     )
-    shown.columns[0].overflow = "fold"
     for one in found.ranked(first):
         cells = (_cell(by_input[one.key]) for by_input in found.elasticities.values())
-        shown.add_row(escape(one.key), f"{one.value:.6g}", *cells)
+        shown.add_row(escape(one.label), f"{one.value:.6g}", *cells)
     console.print(shown)
     console.print(
         f"Each input lower and higher by {100 * found.step:g} %, {len(found.seeds)} replications paired by seed; ± and "

@@ -41,15 +41,10 @@ def _draw(axes: Axes, part: pd.DataFrame, name: str) -> None:
     axes.barh(places, sizes, color=colours, height=0.65, alpha=0.85)
     axes.errorbar(sizes, places, xerr=[low, high], fmt="none", ecolor=INK, elinewidth=1.2, capsize=2.5)
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(places, [literal(_short(key)) for key in part["input"]], fontsize=9)
+    axes.set_yticks(places, [literal(name) for name in part["input"]], fontsize=9)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(axis="x", alpha=0.25)
     panel_title(axes, literal(f"{name}: % per %"))
     if not len(part):
         axes.text(0.5, 0.5, "no intervals", transform=axes.transAxes, ha="center", va="center", color=INK)
-
-
-def _short(key: str) -> str:
-    """Without the section of the config, which the rest of the key tells."""
-    return key.partition(".")[2]

@@ -60,6 +60,17 @@ def test_what_a_metric_is_proportional_to_has_elasticity_one_and_what_it_ignores
     assert [one.key for one in found.ranked("mean_tpot")] == ["cost.step_s", RATE]
 
 
+def test_a_faster_machine_is_a_slower_clock():
+    """All hardware faster by x and arrivals by x as well only shrinks time: the elasticities of a latency sum up."""
+    hardware = ["accelerator.memory_bytes_per_s", "accelerator.peak_flop_per_s.bfloat16"]
+    host = ["cost.host_per_step_s", "cost.host_per_sequence_s"]
+    found = sim.sensitivity(experiment(), [RATE, *hardware, *host], ["mean_e2e"], replications=3)
+    seen = {key: one.value for key, one in elasticities(found, "mean_e2e").items()}
+    assert seen[RATE] + sum(seen[key] for key in hardware) - sum(seen[key] for key in host) == pytest.approx(
+        -1, abs=0.03
+    )
+
+
 def test_whole_numbers_move_by_one_at_least():
     few = varied(experiment({"engine.max_num_seqs": 4}), "engine.max_num_seqs", 0.05)
     assert (few.lower_value, few.higher_value) == (3, 5)

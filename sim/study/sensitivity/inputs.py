@@ -28,6 +28,11 @@ class Input:
     lower: Experiment
     higher: Experiment
 
+    @property
+    def label(self) -> str:
+        """The key without its section, which the rest tells."""
+        return self.key.partition(".")[2]
+
 
 def numbers(experiment: Experiment) -> dict[str, float]:
     """By key, such as `workload.arrivals.rate`, every number above 0 of the resolved config that can be varied."""
