@@ -177,6 +177,14 @@ class SchedulerCore:
                 self.waiting.remove(state)
         return leaving
 
+    def has_started(self, state: RequestState) -> bool:
+        """Whether a request was ever scheduled."""
+        return state in self.running or state.is_done or state.preemptions > 0
+
+    def withdraw(self, state: RequestState) -> None:
+        """A request that was never scheduled leaves the queue."""
+        self.waiting.remove(state)
+
     # ---- running requests -------------------------------------------------------------------------------------------
 
     def _run_everybody(self, plan: Plan, threshold: int, held: bool) -> int | None:
