@@ -5,10 +5,13 @@ Their gates are in `oracles/gates.py`, what is listed in `oracles/cases.py`.
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from oracles import table
 from oracles.cases import DEEP, EVERYDAY, NOT_EXPRESSIBLE, NOT_MEASURABLE, all_cases, missing
 from oracles.gates import MISSES
 
@@ -47,6 +50,16 @@ ONLY_DEEP = {
     "priority-nonpreemptive-Cobham-3", "random-split-2", "random-split-3",
 }  # fmt: skip
 """Cases whose intervals take too long a run for every day."""
+
+
+def test_the_table_has_every_value_and_says_what_does_not_agree(tmp_path: Path) -> None:
+    found = table.Finding("M/D/1-1", "Wq", 0.05, 0.06, 0.001, "a gate", False, table.PROGRAM, "a test")
+    (tmp_path / "found.jsonl").write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
+    text = table.write([tmp_path / "found.jsonl"])
+    assert "| M/D/1-1 | Wq | 0.05 | 0.06 | 0.001 | a gate | program | **DOES NOT AGREE** |" in text
+    assert "0 values agree, 1 do not" in text
+    assert all(text.count(f"| {case} |") >= len(case.expected) for case in all_cases().values())
+    assert text.count("not held: ") == len(NOT_EXPRESSIBLE) + len(NOT_MEASURABLE)
 
 
 def test_misses_are_as_few_as_chance_makes_them() -> None:
