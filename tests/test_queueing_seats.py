@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from oracles.cases import Case, cases_of, holds
 from oracles.experiments import FINE, build, constant, experiment_of, fixed, geometric
-from oracles.gates import Means, assert_agrees, assert_recursion_agrees
-from oracles.measures import long_replications, seeds, steady
+from oracles.gates import Means, assert_recursion_agrees
+from oracles.measures import seeds, steady
 from oracles.recursions import Served, seats
 
 import sim
@@ -136,9 +136,3 @@ def test_two_servers_with_one_queue_have_the_oracle_mean(case: Case) -> None:
 @holds("M/M/c", "Wq_p95 Wq_p99", deep=True)
 def test_servers_with_exponential_services_have_the_oracle_tails(case: Case) -> None:
     assert_recursion_agrees(case, seat_means(case, 1000, 50_000, case.params["lam"], 1 / case.params["mu"]))
-
-
-@pytest.mark.deep
-@pytest.mark.parametrize("case", [case.only(["Wq", "E2E"]) for case in SEVERAL], ids=str)
-def test_the_program_itself_has_the_means_of_several_servers(case: Case) -> None:
-    assert_agrees(case, long_replications(case, 40, 50_000))

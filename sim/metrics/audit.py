@@ -71,7 +71,21 @@ def _laws_of_time(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
     yield "busy time <= simulated time", max(busy_s - recorder.end_s, 0.0), 0.0
     yield "time by operation group = busy time", sum(sum(of.values()) for of in run.spent.seconds.values()), busy_s
     in_system_s, abandoned_s = recorder.totals.in_system_request_s, recorder.totals.abandoned_request_s
-    yield "∫N(t)dt = sum of sojourns (Little)", in_system_s, float(sojourns_s.sum()) + abandoned_s
+    present_s = float(sojourns_s.sum()) + abandoned_s
+    yield "∫N(t)dt = sum of sojourns (Little)", in_system_s, present_s
+    yield "sum of sojourns = time unread + in the queue + in the running set", present_s, _time_by_place(run)
+
+
+def _time_by_place(run: FinishedRun) -> float:
+    """Seconds that requests spent until the engine read of them, in its queue, and in its iterations."""
+    recorder, requests = run.log.recorder, run.requests
+    unread_s = float((requests["queued_s"] - requests["arrival_s"]).sum())
+    if recorder.totals.lost:
+        lost = recorder.unserved.arrays()
+        queued_s = recorder.requests.arrays()["queued_s"][lost["request_id"]]
+        unread_s += float((np.fmin(queued_s, lost["left_s"]) - lost["arrival_s"]).sum())
+    running_s = float((run.runs["running"] * run.run_s).sum())
+    return unread_s + recorder.totals.waiting_request_s + running_s
 
 
 def _users_time(think_s: FloatArray, requests: pd.DataFrame) -> tuple[float, float]:

@@ -72,6 +72,20 @@ NOT_EXPRESSIBLE: dict[str, str] = {
 }
 """What one engine, or several that know nothing of each other, cannot be yet, and why."""
 
+BY_SEATS = "seats of one engine that do not slow each other down stand for the servers"
+IN_PIECES = "each engine is a run of its own, sent its share or the answers of the engine before it"
+SEVERAL_ENGINES: dict[str, str] = {
+    "M/M/c": BY_SEATS,
+    "M/D/c": BY_SEATS,
+    "random-split": IN_PIECES,
+    "JSQ-2-replicas": f"what joining the shortest queue is compared with: {BY_SEATS}; {IN_PIECES}",
+    "power-of-two-choices": f"what it is compared with: {IN_PIECES}",
+    "tandem-Jackson": IN_PIECES,
+    "prefill-only-TTFT-DistServe": f"for the pipeline of two {IN_PIECES}",
+    "static-timeout-ample-servers": "an engine that is done within a microsecond stands for ample ones",
+}
+"""Models of several engines, which no one run expresses yet, and what their tests make of one engine meanwhile."""
+
 AT_ONE_HALF = "exactly half of all requests wait, so that a sample's median is 0 or not by chance; P_wait is held"
 NOT_MEASURABLE: dict[str, str] = {
     "M/D/1-1 Wq_p50": AT_ONE_HALF,

@@ -166,9 +166,14 @@ def replications(case: Case, count: int, num_requests: int, **engine: object) ->
 
 def long_replications(case: Case, count: int, num_requests: int, **engine: object) -> list[Means]:
     """The same with other seeds, on all cores."""
-    others = range(seeds(case, 1)[0] + 10**6, seeds(case, 1)[0] + 10**6 + count)
+    return on_all_cores(partial(measure, case, num_requests, **engine), case, count)
+
+
+def on_all_cores(means: Callable[[int], Means], case: Case, count: int) -> list[Means]:
+    """`means` of so many seeds of the case, which are not those of shorter tests."""
+    first = seeds(case, 1)[0] + 10**6
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(measure, case, num_requests, **engine), others))
+        return list(pool.map(means, range(first, first + count)))
 
 
 def occupancy(requests: pd.DataFrame, begin_s: float, end_s: float) -> NDArray[np.float64]:

@@ -78,12 +78,14 @@ request to 1e-9, and that the recursion was run on many more requests; "formula"
 """
 
 
-def markdown(found: Sequence[Finding], cases: dict[str, Any], listed: dict[str, str]) -> str:
-    """`cases` are all there are, by id; `listed` says of `id value` why no test holds it."""
+def markdown(found: Sequence[Finding], cases: dict[str, Any], listed: dict[str, str], several: dict[str, str]) -> str:
+    """`cases` are all there are, by id; `listed` says of `id value` why no test holds it, `several` of a model of
+    several engines what stands for them."""
     by_case: dict[str, list[Finding]] = {}
     for finding in found:
         by_case.setdefault(finding.case, []).append(finding)
-    lines = [HEADER, *_counts(found, cases, by_case), ""]
+    lines = [HEADER, _counts(found, cases, by_case), "", "A run is of one engine. In cases of several:", ""]
+    lines += [*(f"* {model}: {how}." for model, how in several.items()), ""]
     lines += ["| case | value | exact | simulated | ± | gate | by | verdict |", "|---|---|---|---|---|---|---|---|"]
     for case in cases:
         order = {name: place for place, name in enumerate(cases[case].expected)}
@@ -96,18 +98,18 @@ def markdown(found: Sequence[Finding], cases: dict[str, Any], listed: dict[str, 
 
 
 def _why(case: str, name: str, listed: dict[str, str]) -> str:
-    reason = listed.get(f"{case} {name}") or listed.get(case)
+    reason = listed.get(f"{case} {name}")
     return f"not held: {reason}" if reason else "not run"
 
 
-def _counts(found: Sequence[Finding], cases: dict[str, Any], by_case: dict[str, list[Finding]]) -> list[str]:
+def _counts(found: Sequence[Finding], cases: dict[str, Any], by_case: dict[str, list[Finding]]) -> str:
     verdicts = Counter("agree" if finding.passed else "do not agree" for finding in found)
     held = [case for case in cases if case in by_case]
     by_program = sum(any(each.by == PROGRAM for each in by_case[case]) for case in held)
-    return [
-        f"{len(held)} of {len(cases)} cases were run, {by_program} of them by the program itself at this length; "
-        f"{verdicts['agree']} values agree, {verdicts['do not agree']} do not."
-    ]
+    return (
+        f"{len(held)} of {len(cases)} cases were run, {by_program} of them with values by the program's own intervals; "
+        f"{verdicts['agree']} findings agree, {verdicts['do not agree']} do not."
+    )
 
 
 def _row(finding: Finding) -> str:
@@ -125,9 +127,9 @@ def _number(value: Any) -> str:
 
 def write(kept: Sequence[Path]) -> str:
     """The table of all findings in these files."""
-    from oracles.cases import NOT_EXPRESSIBLE, NOT_MEASURABLE, all_cases
+    from oracles.cases import NOT_EXPRESSIBLE, NOT_MEASURABLE, SEVERAL_ENGINES, all_cases
 
-    return markdown(findings(kept), all_cases(), NOT_EXPRESSIBLE | NOT_MEASURABLE)
+    return markdown(findings(kept), all_cases(), NOT_EXPRESSIBLE | NOT_MEASURABLE, SEVERAL_ENGINES)
 
 
 if __name__ == "__main__":
