@@ -90,8 +90,9 @@ def markdown(found: Sequence[Finding], cases: dict[str, Any], listed: dict[str, 
     for case in cases:
         order = {name: place for place, name in enumerate(cases[case].expected)}
         rows = by_case.get(case, [])
-        lines += map(_row, sorted(rows, key=lambda each: (order.get(each.value, 99), ORDER.index(each.by))))
-        missing = [name for name in order if name not in {each.value for each in rows}]
+        lines += map(_row, sorted(rows, key=lambda each: (order.get(each.value.split(" ")[0], 99), ORDER.index(each.by))))
+        seen = {each.value.split(" ")[0] for each in rows}  # of several classes there is a value each
+        missing = [name for name in order if name not in seen]
         lines += [f"| {case} | {name} | {_number(cases[case].expected[name])} | | | | | {_why(case, name, listed)} |"
                   for name in missing]  # fmt: skip
     return "\n".join(lines) + "\n"
