@@ -36,6 +36,11 @@ class Finding:
     by: str
     test: str
 
+    @property
+    def name(self) -> str:
+        """The oracle's name of the value, of which each of several classes has one: `Wq` of `Wq 1`."""
+        return self.value.split(" ")[0]
+
 
 _kept_in: list[Path] = []
 
@@ -90,8 +95,8 @@ def markdown(found: Sequence[Finding], cases: dict[str, Any], listed: dict[str, 
     for case in cases:
         order = {name: place for place, name in enumerate(cases[case].expected)}
         rows = by_case.get(case, [])
-        lines += map(_row, sorted(rows, key=lambda each: (order.get(each.value.split(" ")[0], 99), ORDER.index(each.by))))
-        seen = {each.value.split(" ")[0] for each in rows}  # of several classes there is a value each
+        lines += map(_row, sorted(rows, key=lambda each: (order.get(each.name, 99), ORDER.index(each.by))))
+        seen = {each.name for each in rows}
         missing = [name for name in order if name not in seen]
         lines += [f"| {case} | {name} | {_number(cases[case].expected[name])} | | | | | {_why(case, name, listed)} |"
                   for name in missing]  # fmt: skip
