@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from oracles import table
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -17,3 +18,24 @@ def measured_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no measured data at {folder}; set SERVESIM_DATA to run this test")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--oracle-table", metavar="FILE.md", help="write what the queueing tests found as a table")
+
+
+def _oracle_table(config: pytest.Config) -> Path | None:
+    path = config.getoption("--oracle-table")
+    return None if path is None else Path(path)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = _oracle_table(config)
+    if path is not None:
+        table.keep_in(path.with_suffix(".jsonl"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = _oracle_table(session.config)
+    if path is not None and not hasattr(session.config, "workerinput"):  # the whole, and not one of its processes
+        path.write_text(table.write([path.with_suffix(".jsonl")]), encoding="utf-8")

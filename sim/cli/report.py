@@ -78,6 +78,8 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """(label, one line) of everything worth reading first."""
     ours = summary["sim"]
     facts = [("throughput", _throughput(summary)), ("queue", _queue(ours)), ("engine", _engine(ours))]
+    if summary["failed"]:
+        facts.insert(1, ("lost", _lost(summary)))
     if ours["closed_loop"]:
         facts.insert(1, ("users", _users(ours["closed_loop"])))
     if ours["utilisation"]["busy_mfu"] is not None:
@@ -97,6 +99,11 @@ def _throughput(summary: dict[str, Any]) -> str:
         f"{number(summary['output_throughput'])} output tokens/s; "
         f"{summary['completed']} of {summary['num_prompts']} requests in {number(summary['duration'])} s"
     )
+
+
+def _lost(summary: dict[str, Any]) -> str:
+    failed, share = summary["sim"]["failed"], summary["failed"] / summary["num_prompts"]
+    return f"{share:.1%} of requests: {failed['refused']:,} refused, {failed['abandoned']:,} left before they started"
 
 
 def _users(loop: dict[str, Any]) -> str:

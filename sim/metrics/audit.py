@@ -33,14 +33,16 @@ def audit(run: FinishedRun) -> int:
 def _laws(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
     """(law, one account of it, the other account)"""
     totals, core, requests, runs = run.log.recorder.totals, run.log.core, run.requests, run.runs
-    pool, asked_tokens = core.pool, int(run.workload.table["output_tokens"].sum())
+    pool, asked_tokens = core.pool, run.workload.table["output_tokens"]
+    if totals.refused or totals.abandoned:
+        asked_tokens = asked_tokens.iloc[requests["request_id"]]
     prompt_tokens, cached_tokens, output_tokens = (
         int(requests[name].sum()) for name in ("prompt_tokens", "cached_tokens", "output_tokens")
     )
-    yield "requests that arrived = requests in the workload", totals.arrivals, len(run.workload)
-    yield "requests that arrived = requests finished", totals.arrivals, len(requests)
+    yield "requests let in + refused = requests in the workload", totals.arrivals + totals.refused, len(run.workload)
+    yield "requests let in = requests finished + abandoned", totals.arrivals, len(requests) + totals.abandoned
     yield "nobody is left in the engine", len(core.running) + len(core.waiting), 0
-    yield "output tokens of the requests = output tokens asked for", output_tokens, asked_tokens
+    yield "output tokens of the requests = output tokens asked for", output_tokens, int(asked_tokens.sum())
     yield "tokens emitted = output tokens of the requests", totals.emitted_tokens, output_tokens
     yield "gaps between tokens = output tokens after the first", run.gaps.sample.size, output_tokens - len(requests)
     yield (
@@ -68,7 +70,22 @@ def _laws_of_time(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
     yield "iterations do not overlap", overlap, 0.0
     yield "busy time <= simulated time", max(busy_s - recorder.end_s, 0.0), 0.0
     yield "time by operation group = busy time", sum(sum(of.values()) for of in run.spent.seconds.values()), busy_s
-    yield "∫N(t)dt = sum of sojourns (Little)", recorder.totals.in_system_request_s, float(sojourns_s.sum())
+    in_system_s, abandoned_s = recorder.totals.in_system_request_s, recorder.totals.abandoned_request_s
+    present_s = float(sojourns_s.sum()) + abandoned_s
+    yield "∫N(t)dt = sum of sojourns (Little)", in_system_s, present_s
+    yield "sum of sojourns = time unread + in the queue + in the running set", present_s, _time_by_place(run)
+
+
+def _time_by_place(run: FinishedRun) -> float:
+    """Seconds that requests spent until the engine read of them, in its queue, and in its iterations."""
+    recorder, requests = run.log.recorder, run.requests
+    unread_s = float((requests["queued_s"] - requests["arrival_s"]).sum())
+    if recorder.totals.lost:
+        lost = recorder.unserved.arrays()
+        queued_s = recorder.requests.arrays()["queued_s"][lost["request_id"]]
+        unread_s += float((np.fmin(queued_s, lost["left_s"]) - lost["arrival_s"]).sum())
+    running_s = float((run.runs["running"] * run.run_s).sum())
+    return unread_s + recorder.totals.waiting_request_s + running_s
 
 
 def _users_time(think_s: FloatArray, requests: pd.DataFrame) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
     """The content of `summary.json`, but for the audit, which is added when it has passed."""
     experiment, log, requests, duration_s = run.experiment, run.log, run.requests, run.duration_s
     metrics = latency_metrics(requests, run.gaps.sample)
-    attained = _good_requests(requests, experiment.slo)
+    attained, lost = _good_requests(requests, experiment.slo), log.recorder.totals.lost
     return {
         **_vllm_header(experiment, log, requests, duration_s),
         "request_goodput": None if attained is None else ratio(int(attained.sum()), duration_s),
@@ -44,8 +44,9 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
             "metrics": metrics,
             "groups": groups(requests),
             "requests": distributions(requests),
-            "throughput": throughput(requests, duration_s),
-            "slo": _slo_report(metrics, experiment.slo, attained),
+            "throughput": throughput(requests, log.recorder.unserved.arrays()["arrival_s"], duration_s),
+            "failed": {"refused": log.recorder.totals.refused, "abandoned": log.recorder.totals.abandoned},
+            "slo": _slo_report(metrics, experiment.slo, attained, lost),
             "stability": stability(requests, experiment.workload),
             "closed_loop": closed_loop(run.workload, requests),
             "batch": batch_use(run),
@@ -61,19 +62,19 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
 
 def _vllm_header(experiment: Experiment, log: RunLog, requests: pd.DataFrame, duration_s: float) -> dict[str, Any]:
     prompt_tokens, output_tokens = int(requests["prompt_tokens"].sum()), int(requests["output_tokens"].sum())
-    arrivals = experiment.workload.arrivals
+    arrivals, totals = experiment.workload.arrivals, log.recorder.totals
     return {
         "date": datetime.now(UTC).strftime("%Y%m%d-%H%M%S"),
         "backend": "servesim",
         "model_id": experiment.model.name,
         "tokenizer_id": experiment.model.name,
-        "num_prompts": log.recorder.totals.arrivals,
+        "num_prompts": totals.arrivals + totals.refused,
         "request_rate": "inf" if isinstance(arrivals, AllAtOnce | ClosedLoop) else experiment.workload.offered_rate,
         "burstiness": _burstiness(arrivals),
         "max_concurrency": arrivals.users if isinstance(arrivals, ClosedLoop) else None,
         "duration": duration_s,
         "completed": len(requests),
-        "failed": 0,
+        "failed": totals.lost,
         "total_input_tokens": prompt_tokens,
         "total_output_tokens": output_tokens,
         "request_throughput": ratio(len(requests), duration_s),
@@ -118,13 +119,14 @@ def _good_requests(requests: pd.DataFrame, slo: dict[str, float]) -> pd.Series[b
 
 
 def _slo_report(
-    metrics: dict[str, float | None], slo: dict[str, float], attained: pd.Series[bool] | None
+    metrics: dict[str, float | None], slo: dict[str, float], attained: pd.Series[bool] | None, lost: int
 ) -> dict[str, Any] | None:
+    """Limits and values are of answered requests; of the `lost` ones none is good."""
     if not slo:
         return None
     values = {name: metrics[name] for name in slo}
     met = {name: value is None or value <= slo[name] for name, value in values.items()}
-    share = None if attained is None or attained.empty else float(attained.mean())
+    share = None if attained is None else ratio(int(attained.sum()), len(attained) + lost)
     return {"met": all(met.values()), "limits": dict(slo), "values": values, "good_request_fraction": share}
 
 

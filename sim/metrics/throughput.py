@@ -12,16 +12,17 @@ from sim.serving.front_end import TIE_S
 from sim.stats.series import counting
 
 
-def throughput(requests: pd.DataFrame, duration_s: float) -> dict[str, float | None]:
+def throughput(requests: pd.DataFrame, lost_arrivals_s: FloatArray, duration_s: float) -> dict[str, float | None]:
     """Rates per second over the run, beyond those under vLLM's keys; each counts finished requests.
 
-    `offered_request_rate` (QPS): arrivals after the first over the time they took; None if they came at once.
+    `offered_request_rate` (QPS): arrivals after the first over the time they took, of those that were lost too; None if
+    they came at once.
     `input_throughput` (IPS): prompt tokens over the duration. `prefill_throughput` (PTS): prompt tokens over the sum of
     prefill times, so the pace of one prompt's prefill, waiting left out. `mean_concurrent_requests` (CCU): the time
     average of requests in the system, which is the sum of their E2E over the duration.
     """
     prompt_tokens = float(requests["prompt_tokens"].sum())
-    arrivals = requests["arrival_s"]
+    arrivals = np.concatenate([requests["arrival_s"], lost_arrivals_s])
     span_s = float(arrivals.max() - arrivals.min()) if len(arrivals) else 0.0
     return {
         "offered_request_rate": ratio(len(arrivals) - 1, span_s),

@@ -44,6 +44,9 @@ GAP_COLUMNS = {"request_id": "q", "gap_s": "d", "end_s": "d", "run": "q"}
 
 `run` is the row of the iteration that decoded it, -1 where it came of a recomputed prompt."""
 
+UNSERVED_COLUMNS = {"request_id": "q", "arrival_s": "d", "left_s": "d"}
+"""Requests that were refused when they came, or left later without having been scheduled."""
+
 ROWS_IN_HAND = 4096
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from math import inf
 
 from simpy.events import Event
 
+from sim.scheduling.state import RequestState
 from sim.serving.clock import Clock
 from sim.specs.request import Request
 
@@ -23,8 +24,9 @@ class FrontEnd:
     """Requests come of a timetable, known ahead and so without an event each, or from users who `submit` them.
 
     `take` hands over what has come since the last call, `coming` shows what will. `next_arrival_s` is that of the
-    timetable's next request. Who wants to know of an answer asks with `answer_to` and is among the `awaited`; who wants
-    to know of submitted requests sets `on_arrival`. `has_users` says that somebody may still submit.
+    timetable's next request. Who wants to know of an answer asks with `answer_to`, so that the front end
+    `hears_answers`; who wants to know of submitted requests sets `on_arrival`. `has_users` says that somebody may still
+    submit, `selects` that not everybody may be served (`sim.serving.admission`).
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -33,7 +35,9 @@ class FrontEnd:
         self._upcoming: deque[Request] = deque()
         self._submitted: deque[Request] = deque()
         self._bell: Event | None = None
-        self.awaited: dict[int, Event] = {}
+        self._awaited: dict[int, Event] = {}
+        self.hears_answers = False
+        self.selects = False
         self.next_arrival_s = inf
         self.on_arrival: Callable[[Request], None] | None = None
         self.has_users = False
@@ -63,12 +67,13 @@ class FrontEnd:
 
     def answer_to(self, request: Request) -> Event:
         """An event that fires when `request` has its whole answer."""
-        self.awaited[request.request_id] = self._clock.event()
-        return self.awaited[request.request_id]
+        self.hears_answers = True
+        self._awaited[request.request_id] = self._clock.event()
+        return self._awaited[request.request_id]
 
     def on_finish(self, request: Request) -> None:
         """The engine has answered."""
-        answered = self.awaited.pop(request.request_id, None)
+        answered = self._awaited.pop(request.request_id, None)
         if answered is not None:
             answered.succeed()
 
@@ -89,6 +94,13 @@ class FrontEnd:
                 taken.append(self._submitted.popleft())
             taken.sort(key=lambda request: request.arrival_s)
         return taken
+
+    def on_queued(self, states: Sequence[RequestState]) -> None:
+        """The core knows requests that were taken; of interest to front ends that select."""
+
+    def next_deadline_s(self) -> float:
+        """When the next one who waits leaves if he is not scheduled before; nobody does here."""
+        return inf
 
     def coming(self, until_s: float) -> Iterator[Request]:
         """The requests that came and were not taken, and those that the timetable has up to `until_s`."""

@@ -14,7 +14,7 @@ from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import BLOCKERS, Chunk, Plan
 from sim.scheduling.schedule_log import Record, decision_record, outcome_record
 from sim.scheduling.state import RequestState
-from sim.serving.columns import GAP_COLUMNS, ITERATION_COLUMNS, Columns, RequestTimes
+from sim.serving.columns import GAP_COLUMNS, ITERATION_COLUMNS, UNSERVED_COLUMNS, Columns, RequestTimes
 from sim.serving.executor import Execution
 from sim.specs.request import Request
 
@@ -27,16 +27,26 @@ FloatArray = NDArray[np.float64]
 class Totals:
     """What the tables do not say, or what the audit holds against what they say.
 
-    `in_system_request_s` is ∫N(t)dt, N being the requests that have arrived and not left; `waiting_request_s` the time
-    integral of the queue that the engine knows of, and `peak_waiting` its length at most.
+    `arrivals` are the requests that were let in, others were `refused`; `departures` have their answers, `abandoned`
+    left before they were scheduled, after `abandoned_request_s` in all. `in_system_request_s` is ∫N(t)dt, N being the
+    requests that have arrived and not left; `waiting_request_s` the time integral of the queue that the engine knows
+    of, and `peak_waiting` its length at most.
     """
 
     arrivals: int = 0
     departures: int = 0
+    refused: int = 0
+    abandoned: int = 0
+    abandoned_request_s: float = 0.0
     emitted_tokens: int = 0
     in_system_request_s: float = 0.0
     waiting_request_s: float = 0.0
     peak_waiting: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Requests that left without an answer."""
+        return self.refused + self.abandoned
 
 
 class Recorder:
@@ -49,6 +59,7 @@ class Recorder:
         self.requests = RequestTimes()
         self.iterations = Columns(ITERATION_COLUMNS)
         self.gaps = Columns(GAP_COLUMNS)
+        self.unserved = Columns(UNSERVED_COLUMNS)
         self.totals = Totals()
         self.start_s = 0.0
         self.end_s = 0.0
@@ -81,6 +92,23 @@ class Recorder:
                 times.session_id[request_id] = request.session_id
         if self.logs:
             self._read_since_step += [request.request_id for request in requests]
+
+    def on_refused(self, request: Request) -> None:
+        """A request found the system full."""
+        self.totals.refused += 1
+        self.unserved.append(request.request_id, request.arrival_s, request.arrival_s)
+
+    def on_abandoned(self, request: Request, left_s: float) -> None:
+        """A request that was let in left before it was scheduled, and perhaps before the engine had read of it."""
+        totals, request_id = self.totals, request.request_id
+        totals.abandoned += 1
+        totals.abandoned_request_s += left_s - request.arrival_s
+        totals.in_system_request_s += left_s
+        self.unserved.append(request_id, request.arrival_s, left_s)
+        if left_s > self.requests.queued_s[request_id]:
+            self._resumed_s.append(left_s)
+        else:
+            self.requests.queued_s[request_id] = float("nan")
 
     def on_plan(self, plan: Plan, core: SchedulerCore) -> None:
         """An iteration starts: the first half of its log line."""
@@ -117,7 +145,7 @@ class Recorder:
         totals, times = self.totals, self.requests.arrays()
         for name in ("queued_s", "scheduled_s"):  # what came within a tie of a boundary came before it
             np.maximum(times[name], times["arrival_s"], out=times[name])
-        totals.in_system_request_s += (totals.arrivals - totals.departures) * now_s
+        totals.in_system_request_s += (totals.arrivals - totals.departures - totals.abandoned) * now_s
         self._note_growth()
         joined_s = np.concatenate([times["queued_s"], self._requeued_s])
         left_s = np.concatenate([times["scheduled_s"], self._resumed_s])

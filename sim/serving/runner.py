@@ -120,18 +120,22 @@ class Runner:
         if self._asynchronous and self._somebody_left and self._core.waiting:
             return 1
         iterations = min(self._core.horizon(plan), self._longest_run)
+        if iterations > 1 and self._front_end.selects:
+            deadline_s = self._front_end.next_deadline_s()
+            if deadline_s < self.now_s + execution.duration_s(iterations):
+                iterations = min(iterations, self._iterations_until_known(deadline_s, execution))
         if iterations > 1:
             for request in self._front_end.coming(self.now_s + execution.duration_s(iterations)):
                 if self._core.heeds(request):
-                    until_heard = self._iterations_until_heard(request, execution)
+                    until_heard = self._iterations_until_known(request.arrival_s, execution)
                     if until_heard <= iterations:
                         iterations, self._cut_for = until_heard, request
                     break
         return iterations
 
-    def _iterations_until_heard(self, request: Request, execution: Execution) -> int:
-        """How many iterations of the run that begins now come before the decision that first knows of a request."""
-        since_start_s = request.arrival_s - TIE_S - self.now_s
+    def _iterations_until_known(self, time_s: float, execution: Execution) -> int:
+        """How many iterations of the run that begins now come before the first decision that knows what was then."""
+        since_start_s = time_s - TIE_S - self.now_s
         begun = execution.iterations_within(since_start_s) if since_start_s > 0 else 0
         return max(begun + self._asynchronous, 1)
 
@@ -152,7 +156,7 @@ class Runner:
         if self._recorder.logs:
             self._recorder.log(self._begun_s, self._execution.first_s, leaving, self._core)
         self._somebody_left = bool(leaving)
-        if self._front_end.awaited:
+        if self._front_end.hears_answers:
             for state in leaving:
                 self._front_end.on_finish(state.request)
 
@@ -174,7 +178,7 @@ class Runner:
         """Cut the run of iterations under way if the newcomer could change what is decided."""
         if self._iterations == 1 or self._under_way is None or not self._core.heeds(request):
             return
-        iterations = self._iterations_until_heard(request, self._execution)
+        iterations = self._iterations_until_known(request.arrival_s, self._execution)
         if iterations < self._iterations:
             self._cut_for = request
             self._iterations, self._end_s = iterations, self.now_s + self._execution.duration_s(iterations)
@@ -184,12 +188,13 @@ class Runner:
     def _read_inbox(self, known_until_s: float) -> None:
         """Hand over to the core what had arrived by then."""
         requests = self._front_end.take(known_until_s)
-        for request in requests:
-            self._core.enqueue(request)
+        states = [self._core.enqueue(request) for request in requests]
         if self._last_iterations == 1:
             self._recorder.on_queued(requests, repeat(known_until_s))
         else:
             self._recorder.on_queued(requests, [self._first_boundary_s(each, known_until_s) for each in requests])
+        if self._front_end.selects:
+            self._front_end.on_queued(states)
 
     def _first_boundary_s(self, request: Request, known_until_s: float) -> float:
         """The first boundary after a request came, inside the run just over: the last one known of, if it cut it."""
@@ -206,11 +211,14 @@ class Runner:
     def _until_a_batch_starts(self) -> Generator[Event, None, None]:
         """Until there is something to run, and a forming static batch is full or has waited long enough."""
         yield from self._let_time_pass(None)
-        while not self._core.waiting:
-            yield from self._let_time_pass(self._front_end.news())
-        while self._is_filling() and self.now_s < self._deadline_s():
-            news, deadline_s = self._front_end.news(), self._deadline_s()
-            yield from self._let_time_pass(news if math.isinf(deadline_s) else news | self._clock.at(deadline_s))
+        while True:
+            if not self._core.waiting:
+                yield from self._let_time_pass(self._front_end.news())
+            elif self._is_filling() and self.now_s < self._deadline_s():
+                news, until_s = self._front_end.news(), min(self._deadline_s(), self._front_end.next_deadline_s())
+                yield from self._let_time_pass(news if math.isinf(until_s) else news | self._clock.at(until_s))
+            else:
+                return
 
     def _let_time_pass(self, event: Event | None) -> Generator[Event, None, None]:
         """Until `event` if given, and until its instant has settled; then the inbox is read."""

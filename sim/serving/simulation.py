@@ -14,11 +14,11 @@ from sim.cost import cost_model
 from sim.errors import InputError
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.schedule_log import Record
+from sim.serving.admission import front_end_of
 from sim.serving.clock import Clock
 from sim.serving.closed_loop import ClosedLoopUsers
 from sim.serving.conversations import Conversations
 from sim.serving.executor import Executor
-from sim.serving.front_end import FrontEnd
 from sim.serving.recorder import Recorder
 from sim.serving.runner import Runner
 from sim.specs.cost import PerRequestCost
@@ -65,7 +65,7 @@ def simulate(
     clock, recorder = Clock(), Recorder(on_record)
     core = SchedulerCore(experiment.engine)
     executor = Executor(experiment.engine, cost_model(experiment), isinstance(experiment.cost, PerRequestCost))
-    front_end = FrontEnd(clock)
+    front_end = front_end_of(clock, core, recorder, workload)
     runner = Runner(clock, core, executor, front_end, recorder, longest_run=1 if on_record else LONGEST_RUN)
     if workload.turn_taking is not None:
         _refuse_endless_forming_of_turns(core)

@@ -31,8 +31,9 @@ def own_name(key: str) -> str:
 class EngineSpec(Spec):
     """One engine, every value filled in.
 
-    `max_num_batched_tokens` null means no token budget. `max_model_len` and `num_gpu_blocks` are null only until
-    memory has been divided up (`sim.specs.memory`).
+    `max_num_batched_tokens` null means no token budget. Beyond `max_concurrent_requests` in the system, waiting ones
+    included, the front end refuses requests (HTTP 429); null lets everybody in. `max_model_len` and `num_gpu_blocks`
+    are null only until memory has been divided up (`sim.specs.memory`).
     """
 
     preset: str
@@ -41,6 +42,7 @@ class EngineSpec(Spec):
     # limits
     max_num_seqs: PositiveInt
     max_num_active_seqs: PositiveInt | None = None
+    max_concurrent_requests: PositiveInt | None = None
     max_num_batched_tokens: PositiveInt | None
     max_model_len: PositiveInt | None = None
     block_size: Annotated[int, Field(ge=1, le=65536)]

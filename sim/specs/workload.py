@@ -227,7 +227,8 @@ class WorkloadSpec(Spec):
     `conversations` and `repeat_probability`, with which a request repeats word for word the prompt of an earlier one,
     chosen uniformly among the different prompts so far; its answer is its own. `max_new_tokens` is the limit that every
     request sets on its answer, `output_predictor` says how well answers' lengths are known. `num_requests` counts every
-    turn of a conversation, and may end the last one early; of a trace it takes the first ones.
+    turn of a conversation, and may end the last one early; of a trace it takes the first ones. A client whose request
+    has not been scheduled within `patience_s` leaves; without it nobody does.
     """
 
     arrivals: Arrivals | None = None
@@ -241,6 +242,7 @@ class WorkloadSpec(Spec):
     conversations: Conversations | None = None
     max_new_tokens: Tokens | None = None
     output_predictor: OutputPredictor | None = None
+    patience_s: DurationDistribution | None = None
 
     @model_validator(mode="after")
     def _one_way_to_get_requests(self) -> WorkloadSpec:
@@ -257,6 +259,17 @@ class WorkloadSpec(Spec):
                 "conversations and repeat_probability exclude each other, for the prompt of a later turn is its own "
                 "conversation's; drop one of them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _whoever_waits_for_an_answer_is_patient(self) -> WorkloadSpec:
+        if self.patience_s is not None:
+            for key, waits in (
+                ("conversations", self.conversations is not None),
+                ("arrivals.process closed_loop", isinstance(self.arrivals, ClosedLoop)),
+            ):
+                if waits:
+                    raise ValueError(f"patience_s and {key} exclude each other, which waits for answers; drop one")
         return self
 
     @property

@@ -29,6 +29,9 @@ def build_workload(experiment: Experiment) -> Workload:
     if isinstance(experiment.cost, PerRequestCost):
         services = stream(experiment.seed, "services")
         table["service_s"] = draw_durations(experiment.cost.service_s, len(table), services)
+    if experiment.workload.patience_s is not None:
+        patience = stream(experiment.seed, "patience")
+        table["patience_s"] = draw_durations(experiment.workload.patience_s, len(table), patience)
     _check_clock(experiment.workload, workload)
     return replace(workload, table=table, notes=(*workload.notes, *_limit_notes(table)))
 

@@ -96,3 +96,15 @@ def test_what_the_prefix_cache_found_is_told_where_it_found_something():
     share = summary["sim"]["kv_cache"]["hit_fraction"]
     assert fact(summary, "KV cache").endswith(f"; {share:.1%} of prompt tokens found in the prefix cache")
     assert "prefix cache" not in fact(run().summary, "KV cache")
+
+
+# ---- who was not served ----------------------------------------------------------------------------------------------
+
+
+def test_lost_requests_are_counted_where_there_are_some():
+    impatient = {"workload.patience_s": {"distribution": "fixed", "value": 0.02}, "engine.max_num_seqs": 1}
+    crowd = {"workload.arrivals": {"process": "all_at_once"}, "engine.max_concurrent_requests": 45}
+    assert fact(run(crowd, impatient).summary, "lost") == (
+        "lost       98.3% of requests: 15 refused, 44 left before they started"
+    )
+    assert not [line for line in printed(run().summary) if line.startswith("lost")]

@@ -97,6 +97,8 @@ FALSIFIED = {
     "operation group = busy time": lambda run: shift_iteration(run, "decode_context_tokens", 1000),
     "Little": lambda run: setattr(run.log.recorder.totals, "in_system_request_s", 1.0),
     "sum of sojourns": lambda run: shift(run.requests, "e2e_s", 1e-3),
+    "in the queue": lambda run: setattr(run.log.recorder.totals, "waiting_request_s", 1.0),
+    "in the running set": lambda run: shift_iteration(run, "running", 1),
 }
 
 

@@ -1,17 +1,13 @@
-"""Closed-loop users against exact answers: each waits for an answer before the next request."""
+"""Closed-loop users: each waits for an answer before the next request; test_queueing_sharing.py has exact answers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
-from oracles.cases import Case, first_cases
-from oracles.intervals import student_interval
 from small_runs import STATIC, experiment, run
 
 import sim
-from sim.study.run import RunResult
 
 EXPONENTIAL = "exponential"
 
@@ -20,54 +16,6 @@ def closed(users: int, num_requests: int, think_s: float = 0.0, **changes: Any) 
     think = {"think_time_s": {"distribution": EXPONENTIAL, "mean": think_s}} if think_s else {}
     arrivals = {"process": "closed_loop", "users": users, **think}
     return {"workload.arrivals": arrivals, "workload.num_requests": num_requests, **changes}
-
-
-def queue_of(case: Case, num_requests: int, seed: int) -> RunResult:
-    """A run of the closed queue that `case` describes, one prompt token a request."""
-    p = case.params
-    lengths = {"prompt": {"distribution": "fixed", "value": 1}, "output": {"distribution": "fixed", "value": 1}}
-    if "k" in p:
-        lengths["output"]["value"] = p["k"]
-        cost = {"kind": "affine", "per_step_s": p["alpha"], "per_sequence_s": p["beta"]}
-        engine = {"engine.max_num_seqs": 1024, "engine.num_gpu_blocks": 100_000}
-    else:
-        cost = {"kind": "per_request", "service_s": {"distribution": EXPONENTIAL, "mean": p["S"]}}
-        engine = {"engine.max_num_seqs": 1}
-    changes = {"workload.lengths": lengths, "cost": cost, "seed": seed, **engine}
-    return run(closed(p["N"], num_requests, float(p["Z"]), **changes))
-
-
-def steady_rates(result: RunResult) -> tuple[float, float]:
-    """(requests answered per second, mean response in seconds) without the first tenth and the last few percent."""
-    by_finish = result.requests.sort_values("finish_s")
-    steady = by_finish.iloc[len(by_finish) // 10 : -len(by_finish) // 20]
-    finish_s = steady["finish_s"].to_numpy()
-    return (len(steady) - 1) / (finish_s[-1] - finish_s[0]), float(steady["e2e_s"].mean())
-
-
-@pytest.mark.parametrize("case", first_cases("closed-machine-repair-M/M/1//N"), ids=str)
-def test_users_of_one_seat_are_machines_and_a_repairman(case: Case) -> None:
-    rates, responses = zip(*(steady_rates(queue_of(case, 6000, seed)) for seed in range(15)), strict=True)
-    for expected, interval in (("X", student_interval(rates)), ("R", student_interval(responses))):
-        assert interval.relative_half_width <= 0.02, f"{expected}: {interval}"
-        assert case.expected[expected] in interval, f"{expected}: {interval}"
-
-
-@pytest.mark.parametrize("case", first_cases("closed-zero-think"), ids=str)
-def test_users_who_never_think_run_in_lock_step(case: Case) -> None:
-    users = case.params["N"]
-    result = queue_of(case, users * 5, seed=0)
-    np.testing.assert_allclose(result.requests["e2e_s"], case.expected["R"], rtol=1e-9)
-    assert result.summary["request_throughput"] == pytest.approx(case.expected["X"], rel=1e-9)
-    assert result.summary["max_concurrency"] == users
-
-
-@pytest.mark.parametrize("case", first_cases("closed-affine-PS"), ids=str)
-def test_continuous_batching_is_processor_sharing_to_its_users(case: Case) -> None:
-    """A fluid limit: within 1 % on throughput and 2 % on response, as the oracle's own step-level simulation is."""
-    rates, responses = zip(*(steady_rates(queue_of(case, 2500, seed)) for seed in range(3)), strict=True)
-    assert np.mean(rates) == pytest.approx(case.expected["X"], rel=0.01)
-    assert np.mean(responses) == pytest.approx(case.expected["R"], rel=0.02)
 
 
 def test_64_users_obey_the_interactive_response_time_law() -> None:
