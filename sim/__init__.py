@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sim.errors import InputError as InputError
     from sim.errors import ServesimError as ServesimError
     from sim.specs.experiment import Experiment as Experiment
+    from sim.study.capacity import Capacity as Capacity
+    from sim.study.capacity import capacity as capacity
     from sim.study.compare import compare as compare
     from sim.study.compared import Compared as Compared
     from sim.study.replicated import Replicated as Replicated
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from sim.study.run import run as run
 
 _HOMES = {
+    "Capacity": "sim.study.capacity",
     "Compared": "sim.study.compared",
     "Experiment": "sim.specs.experiment",
     "InputError": "sim.errors",
     "Replicated": "sim.study.replicated",
     "RunResult": "sim.study.run",
     "ServesimError": "sim.errors",
+    "capacity": "sim.study.capacity",
     "compare": "sim.study.compare",
     "experiment_from": "sim.config",
     "load_experiment": "sim.config",
@@ -42,8 +46,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Compared", "Experiment", "InputError", "Replicated", "RunResult", "ServesimError", "compare", "experiment_from",
-    "load_experiment", "replicate", "run",
+    "Capacity", "Compared", "Experiment", "InputError", "Replicated", "RunResult", "ServesimError", "capacity",
+    "compare", "experiment_from", "load_experiment", "replicate", "run",
 ]  # fmt: skip
 
 

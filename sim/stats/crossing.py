@@ -21,6 +21,8 @@ from sim.stats.replications import mean_interval
 
 CONSTANT = 1e-9
 """A control that varies by less than this share of its size explains nothing."""
+REACH = 3
+"""So many times as far as the runs are apart, a line is followed."""
 GROUPS_A_CONTROL = 4
 """So many groups must there be for each control, or the regression would follow chance."""
 
@@ -30,7 +32,8 @@ class Crossing:
     """The first curve to reach its limit is number `first`, at `place`; `places` are those of all curves.
 
     A place is infinite where a line does not rise to its limit. `pseudo_values` has the jackknife's one a group, whose
-    mean is the estimate with its first-order bias removed.
+    mean is the estimate with its first-order bias removed; they are finite, of places three times the runs' spread away
+    at most.
     """
 
     place: float
@@ -69,15 +72,21 @@ def first_crossing(
     squares, products = _sums(design, table, group, count)
     lines = _lines(squares.sum(axis=0), products.sum(axis=0))
     of_all = centre + scale * _roots(lines, limit)
-    place, first = float(of_all.min()), int(of_all.argmin())
-    if count == 1 or not math.isfinite(place):
-        return Crossing(place, first, of_all, np.full(count, place))
+    first = int(of_all.argmin())
+    near = _near(of_all.min(), centre, scale)
+    if count == 1:
+        return Crossing(float(of_all.min()), first, of_all, np.full(1, near))
     rest = zip(squares.sum(axis=0) - squares, products.sum(axis=0) - products, strict=True)
-    without_one = np.array([centre + scale * _roots(_lines(*sums), limit).min() for sums in rest])
-    pseudo = count * place - (count - 1) * without_one
-    if used is not None:
+    without_one = np.array([_near(centre + scale * _roots(_lines(*sums), limit).min(), centre, scale) for sums in rest])
+    pseudo = count * near - (count - 1) * without_one
+    if used is not None and lines[1, first] > 0:
         pseudo = _widened(pseudo, scale * lines[2:, first] / lines[1, first], used.covariance)
-    return Crossing(place, first, of_all, pseudo)
+    return Crossing(float(of_all.min()), first, of_all, pseudo)
+
+
+def _near(place: float, centre: float, scale: float) -> float:
+    """A place no further off than lines can be trusted."""
+    return float(np.clip(place, centre - REACH * scale, centre + REACH * scale))
 
 
 def _useful(controls: Controls | None, groups: int) -> Controls | None:
