@@ -47,7 +47,7 @@ def capacity_command(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default one per core.")] = None,
     level: Annotated[float, typer.Option(help="Confidence level of the interval.")] = LEVEL,
     replications: Annotated[
-        int | None, typer.Option(metavar="N", help="Just so many; default: until the interval is within 1.5 %.")
+        int | None, typer.Option(metavar="N", help="Just so many; default: until the interval is within 2 %.")
     ] = None,
     budget: Annotated[int, typer.Option(metavar="REQUESTS", help="Simulate no more requests than this.")] = BUDGET,
 ) -> None:

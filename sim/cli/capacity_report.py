@@ -51,24 +51,29 @@ def _value(name: str, point: Point) -> str:
 
 
 def _facts(answer: Capacity) -> list[tuple[str, str]]:
-    kv, knee = answer.kv, answer.knee
-    preempting = "no preemptions were seen"
-    if kv.preemptions_from is not None:
-        preempting = (
-            f"preemptions from {_load(answer, kv.preemptions_from)} {answer.unit} on, "
-            f"at the capacity {number(kv.preemptions_per_1000)} per 1000 requests"
-        )
-    used = f"{percent(kv.mean_used_fraction)} used on average, {percent(kv.peak_used_fraction)} at the peak"
-    light = "" if answer.closed_form is None else f"; {number(answer.closed_form)} requests/s at the speed of light"
     reached = f"{number(answer.saturation)} {'requests/s' if answer.over == 'users' else answer.unit} served"
+    under = "with the most users tried" if answer.over == "users" else "when more arrives than can be"
     facts = [
         ("capacity", headline(answer)),
         ("binds", f"{answer.binding.slo}, for {answer.binding.resource}: {answer.binding.why}"),
-        ("KV cache", f"{used}; {preempting}"),
-        ("saturation", f"{reached} when more arrives than can be{light}"),
+        ("KV cliff", _cliff(answer)),
+        ("saturation", f"{reached} {under}"),
     ]
-    if knee is not None:
-        facts.append(
-            ("knee", f"{_load(answer, knee.load)} {answer.unit}: most throughput for the mean end-to-end time")
-        )
+    if answer.knee is not None:
+        knee = f"{_load(answer, answer.knee.load)} {answer.unit}: most throughput for the mean end-to-end time"
+        facts.append(("knee", knee))
     return [*facts, ("what it is", answer.definition), ("simulated", f"{answer.simulated_requests:,} requests")]
+
+
+def _cliff(answer: Capacity) -> str:
+    kv = answer.kv
+    used = (
+        f"at the capacity KV memory is {percent(kv.mean_used_fraction)} full, {percent(kv.peak_used_fraction)} at most"
+    )
+    if kv.at is None or kv.margin is None:
+        return f"no load of the curve preempts 1 of 1000 requests; {used}"
+    side = f"{percent(kv.margin)} above" if kv.margin > 0 else f"{percent(-kv.margin)} below"
+    return (
+        f"1 of 1000 requests is preempted from {_load(answer, kv.at)} {answer.unit} on, {side} the capacity; {used}, "
+        f"with {number(kv.preemptions_per_1000)} preemptions per 1000 requests"
+    )

@@ -15,24 +15,22 @@ from dataclasses import replace
 
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
-from sim.stats.interval import Interval
 from sim.stats.replications import LEAST_REPLICATIONS
 from sim.study.capacity.binding import explain
-from sim.study.capacity.coarse import Coarse, closed_form, look
-from sim.study.capacity.fine import NARROW, SATURATION, Fine, Found
+from sim.study.capacity.coarse import Coarse, look
+from sim.study.capacity.fine import NARROW, Fine, Found
 from sim.study.capacity.load import Dial, dial_for
-from sim.study.capacity.measure import Measurement
+from sim.study.capacity.measure import MEASURED_SHARE, least_requests, requests_for
 from sim.study.capacity.recording import bisect
 from sim.study.capacity.result import Capacity, Point, cliff_of, curve_of
 from sim.study.capacity.runs import Order, Runs, Watch
 from sim.study.capacity.slo import Slo, slo_from
-from sim.study.capacity.window import MEASURED_SHARE, least_requests, requests_for
 
 __all__ = ["BUDGET", "LEVEL", "Capacity", "Point", "capacity"]
 
 LEVEL, BUDGET = 0.95, 1_500_000
 """Of the interval; requests that a search may simulate."""
-LEAST_RUNS = 20
+LEAST_RUNS = 30
 """Of full length that a search takes at least."""
 BEYOND_TAIL_OF_RECORDING = 20
 EXPLAINED = 3
@@ -55,7 +53,7 @@ def capacity(
 
     `slo` is text or seconds by metric name, that of the experiment if not given. With `attainment` so large a share of
     the requests must also keep every limit as their own. `replications` fixes their number; else there are as many as
-    it takes for an interval of ±1.5 %, within `budget_requests`. `workload.num_requests` is not used but of a trace.
+    it takes for an interval of ±2 %, within `budget_requests`. `workload.num_requests` is not used but of a trace.
     Raises InputError where there is no answer, and says why.
     """
     target = slo_from(_given(experiment, slo), attainment)
@@ -109,7 +107,7 @@ def _check_length(dial: Dial, slo: Slo, budget: int) -> None:
 def _fitted(found: Found, dial: Dial) -> Found:
     """Users come whole: the largest number that still meets the SLO."""
     if not dial.is_whole:
-        return replace(found, interval=replace(found.interval, low=max(found.interval.low, 0.0)))
+        return found
     value, low, high = (
         float(max(math.floor(round(each, 9)), 1))
         for each in (found.interval.value, found.interval.low, found.interval.high)
@@ -118,14 +116,13 @@ def _fitted(found: Found, dial: Dial) -> Found:
 
 
 def _explained(runs: Runs, coarse: Coarse, found: Found) -> Capacity:
-    """The answer, with what binds there."""
-    dial, slo = runs.dial, runs.slo
-    order = Order(dial.fit(found.interval.value), found.requests, 0)
+    """The answer, with what binds there, in further runs at the capacity."""
+    dial, slo, value = runs.dial, runs.slo, found.interval.value
+    order = Order(dial.fit(value), found.requests, 1 + max(one.replication for one in runs.measurements))
     binding, at = explain(runs, order, 1 if dial.is_fixed else EXPLAINED, found.first, coarse.idle)
     for one in at:
-        if not _is_known(one, runs.measurements):
-            runs.keep(one)
-    known = closed_form(dial.experiment)
+        runs.keep(one)
+    curve = curve_of(runs.measurements, slo)
     return Capacity(
         name=dial.experiment.name,
         slo=slo,
@@ -133,20 +130,12 @@ def _explained(runs: Runs, coarse: Coarse, found: Found) -> Capacity:
         interval=found.interval,
         unit=dial.unit,
         binding=binding,
-        kv=cliff_of(runs.measurements, at),
-        curve=curve_of(runs.measurements, slo),
+        kv=cliff_of(curve, at, value),
+        curve=curve,
         saturation=coarse.saturation,
-        closed_form=None if known is None else known[0],
         definition=_definition(runs, found),
         simulated_requests=runs.simulated,
         notes=(*coarse.notes, *_notes(runs, found)),
-    )
-
-
-def _is_known(one: Measurement, measurements: list[Measurement]) -> bool:
-    return any(
-        (other.load, other.replication, other.requests) == (one.load, one.replication, one.requests)
-        for other in measurements
     )
 
 
@@ -156,23 +145,16 @@ def _definition(runs: Runs, found: Found) -> str:
         f"{measured:,} requests in a row, of runs of {found.requests:,}, of which the first tenth and the last "
         "twentieth are left out"
     )
-    if found.first == SATURATION:
-        return f"the SLO holds up to saturation: what overloaded engines serve, of {every}"
     if runs.dial.is_fixed:
         return f"the rate at which {found.first} of the recording reaches its limit; of {every}"
     return f"the load at which the mean over replications of {found.first} reaches its limit, each of {every}"
 
 
-def _notes(runs: Runs, found: Found) -> list[str]:
-    notes = []
-    interval: Interval = found.interval
-    if found.first == SATURATION:
-        notes.append(
-            "the SLO is met at every load that the engine keeps up with, so the capacity is that of saturation itself"
-        )
-    if not found.is_narrow:
-        notes.append(
-            f"the interval is within {interval.relative_half_width:.1%}, not {NARROW:.1%}: the replications asked for "
-            f"are done, or the budget of {runs.budget:,} simulated requests is spent; raise it (--budget)"
-        )
-    return notes
+def _notes(runs: Runs, found: Found) -> tuple[str, ...]:
+    if found.is_narrow:
+        return ()
+    width = found.interval.relative_half_width
+    return (
+        f"the interval is within ±{width:.1%}, not ±{NARROW:.0%}: the replications asked for are done, or the budget "
+        f"of {runs.budget:,} simulated requests is spent; raise it (--budget)",
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,14 @@ from sim.metrics.latency import measured
 from sim.metrics.runs import FloatArray
 from sim.specs.experiment import Experiment
 from sim.specs.workload import ClosedLoop
-from sim.stats.sections import tail_shares
-from sim.study.capacity.servers import Servers
-from sim.study.capacity.slo import ATTAINMENT, EACH, Slo
-from sim.study.capacity.window import window_of
+from sim.study.capacity.slo import ATTAINMENT, Slo
 from sim.study.run import RunResult, run
 
-SECTIONS = 20
+START_UP_SHARE, RUNNING_DRY_SHARE = 0.1, 0.05
+"""Of the requests, by arrival: left out while the engine fills, and at the end, where nobody arrives behind them."""
+MEASURED_SHARE = 1 - START_UP_SHARE - RUNNING_DRY_SHARE
+BEYOND_TAIL, LEAST_REQUESTS = 100, 4000
+"""A run measures so many requests beyond the percentile, and so many at least."""
 SHORTEST_S = 1e-9
 PARTS = ("queue", "prefill", "decode")
 """What the end-to-end time is made of; TTFT of the first two."""
@@ -29,24 +30,12 @@ DRAWN = ("mean_e2e", "p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot", "p50_e2e", 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be measured against an SLO, at `load`; `replication` tells apart those at the same load.
-
-    `servers` see the same requests, if there are any.
-    """
+    """A run to be measured against an SLO, at `load`; `replication` tells apart those at the same load."""
 
     experiment: Experiment
     load: float
     replication: int
     slo: Slo
-    servers: Servers | None = None
-
-
-class Speed(NamedTuple):
-    """Seconds that a further prompt token adds to TTFT; tokens per second of answered prompts and of answers."""
-
-    prompt_token_s: float
-    prompt_tokens_per_s: float
-    output_tokens_per_s: float
 
 
 @dataclass(frozen=True)
@@ -55,11 +44,9 @@ class Measurement:
 
     `values` are those of the SLO's names. `served` is the load that was answered, `overall` that of the whole run from
     its first arrival to its last answer, `growth` the share of arrivals by which the number in the system grew,
-    `memory_requests` how many come while one request (or conversation) stays: what happens after a few times as many no
-    longer depends on how it began. `correlation_time` is that of exceeding the limits, in requests. `slow` has for each
-    name the mean seconds that the requests which matter to it (the slowest tail, all for a mean) spend by PARTS,
-    `preempted` the share of them that were. `controls` is what the job's servers say, `speed` what servers are made of.
-    `facts` are what curves show.
+    `stay_requests` how many come while one request (or conversation) stays: what happens after a few times as many no
+    longer depends on how it began. `slow` has for each name the mean seconds that the requests which matter to it (the
+    slowest tail, all for a mean) spend by PARTS, `preempted` the share of them that were. `facts` are what curves show.
     """
 
     load: float
@@ -70,13 +57,26 @@ class Measurement:
     served: float
     overall: float
     growth: float
-    memory_requests: float
-    correlation_time: float
+    stay_requests: float
     slow: Mapping[str, tuple[float, ...]]
     preempted: Mapping[str, float]
     facts: Mapping[str, float]
-    speed: Speed
-    controls: tuple[float, ...]
+
+
+def window_of(requests: int) -> slice:
+    """Those in the middle, of so many in order of arrival."""
+    begin = math.floor(START_UP_SHARE * requests)
+    return slice(begin, max(requests - math.floor(RUNNING_DRY_SHARE * requests), begin + 1))
+
+
+def requests_for(measured: int) -> int:
+    """How many requests a run needs for so many of them to be measured."""
+    return math.ceil(measured / MEASURED_SHARE)
+
+
+def least_requests(tail: float) -> int:
+    """Requests that a run must measure for a statistic with such a tail."""
+    return max(LEAST_REQUESTS, math.ceil(round(BEYOND_TAIL / tail, 6)))
 
 
 def measure(job: Job) -> Measurement:
@@ -97,7 +97,6 @@ def measurement_of(result: RunResult, job: Job) -> Measurement:
     begin_s, end_s = float(middle["arrival_s"].iloc[0]), float(middle["arrival_s"].iloc[-1])
     wants_gaps = any(limit.metric == "itl" for limit in job.slo.limits)
     gaps = next(iter(result.token_gaps.between(np.array([begin_s, end_s])))) if wants_gaps else None
-    speed = _speed(by_arrival, middle, begin_s, end_s)
     served, growth = _flow(by_arrival, len(middle), begin_s, end_s)
     slow = {name: slowest(middle, job.slo, name) for name in job.slo.names}
     per_load = _requests_per_unit(by_arrival, result.experiment)
@@ -110,30 +109,11 @@ def measurement_of(result: RunResult, job: Job) -> Measurement:
         served=served / per_load,
         overall=len(by_arrival) / _span_s(by_arrival) / per_load,
         growth=growth,
-        memory_requests=_memory_requests(by_arrival, result.experiment),
-        correlation_time=_correlation_time(middle, job.slo),
+        stay_requests=_stay_requests(by_arrival, result.experiment),
         slow={name: tuple(float(part[f"{one}_s"].mean()) for one in PARTS) for name, part in slow.items()},
         preempted={name: float((part["preemptions"] > 0).mean()) for name, part in slow.items()},
-        facts=_facts(middle, result, speed),
-        speed=speed,
-        controls=() if job.servers is None else job.servers.see(*_columns(by_arrival)),
+        facts={"output_tokens_per_s": served * float(middle["output_tokens"].mean()), **_facts(middle, result)},
     )
-
-
-def _columns(by_arrival: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
-    arrivals, prompts, outputs = (
-        by_arrival[name].to_numpy(float) for name in ("arrival_s", "prompt_tokens", "output_tokens")
-    )
-    return arrivals, prompts, outputs
-
-
-def _speed(by_arrival: pd.DataFrame, middle: pd.DataFrame, begin_s: float, end_s: float) -> Speed:
-    prompts, ttft_s = middle["prompt_tokens"].to_numpy(float), middle["ttft_s"].to_numpy(float)
-    varies = float(prompts.var())
-    slope = float(((prompts - prompts.mean()) * ttft_s).mean()) / varies if varies else float((ttft_s / prompts).mean())
-    answered = by_arrival[(by_arrival["finish_s"] > begin_s) & (by_arrival["finish_s"] <= end_s)]
-    per_s = answered[["prompt_tokens", "output_tokens"]].sum() / max(end_s - begin_s, SHORTEST_S)
-    return Speed(max(slope, 0.0), float(per_s["prompt_tokens"]), float(per_s["output_tokens"]))
 
 
 def slowest(middle: pd.DataFrame, slo: Slo, name: str) -> pd.DataFrame:
@@ -169,7 +149,7 @@ def _requests_per_unit(by_arrival: pd.DataFrame, experiment: Experiment) -> floa
     return len(by_arrival) / by_arrival["session_id"].nunique()
 
 
-def _memory_requests(by_arrival: pd.DataFrame, experiment: Experiment) -> float:
+def _stay_requests(by_arrival: pd.DataFrame, experiment: Experiment) -> float:
     """Requests that come during the stay of one, which is that of a conversation where there are any."""
     arrival_s, finish_s = by_arrival["arrival_s"], by_arrival["finish_s"]
     span_s = _span_s(by_arrival)
@@ -184,29 +164,13 @@ def _memory_requests(by_arrival: pd.DataFrame, experiment: Experiment) -> float:
     return stay_s * len(by_arrival) / span_s
 
 
-def _correlation_time(middle: pd.DataFrame, slo: Slo) -> float:
-    """Of exceeding a limit that has a tail, the longest over all of them: one observation in so many is independent."""
-    times = [1.0]
-    for limit in slo.limits:
-        if limit.metric == "itl" or limit.tail > 0.25 or limit.statistic == EACH:
-            continue
-        values = measured(middle[f"{limit.metric}_s"])
-        if len(values) >= 2 * SECTIONS and values.max() > values.min():
-            times.append(tail_shares(np.array_split(values, SECTIONS), limit.of(values))[1])
-    if slo.attainment is not None:
-        missed = slo.misses(middle).to_numpy(float)
-        if missed.any() and not missed.all():
-            times.append(tail_shares(np.array_split(missed, SECTIONS), 0.5)[1])
-    return max(times)
-
-
-def _facts(middle: pd.DataFrame, result: RunResult, speed: Speed) -> dict[str, float]:
+def _facts(middle: pd.DataFrame, result: RunResult) -> dict[str, float]:
     """What a curve shows beside the SLO."""
-    kv, ours = result.summary["sim"]["kv_cache"], result.summary["sim"]
+    ours = result.summary["sim"]
+    kv = ours["kv_cache"]
     found = {name: _statistic(measured(middle[f"{name.split('_')[1]}_s"]), name) for name in DRAWN}
     return {
         **found,
-        "output_tokens_per_s": speed.output_tokens_per_s,
         "mean_running": ours["batch"]["mean_running"],
         "kv_mean_used_fraction": kv["mean_used_fraction"],
         "kv_peak_used_fraction": kv["peak_used_fraction"],

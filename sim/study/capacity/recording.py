@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sim.errors import InputError
 from sim.stats.crossing import first_crossing
 from sim.stats.interval import Interval
 from sim.study.capacity.coarse import Coarse
-from sim.study.capacity.fine import SATURATION, Found, missed_when_idle
+from sim.study.capacity.fine import Found
 from sim.study.capacity.measure import Measurement
+from sim.study.capacity.refusals import refuse_idle, refuse_met
 from sim.study.capacity.runs import Order, Runs
 
 NARROW = 1.003
@@ -21,9 +21,9 @@ def bisect(runs: Runs, coarse: Coarse) -> Found:
     """
     met, missed = coarse.met, coarse.missed
     if met is None:
-        _refuse_idle(runs, coarse.idle)
-    assert met is not None
-    assert missed is not None
+        refuse_idle(runs, [coarse.idle])
+    if missed is None:
+        refuse_met(runs, coarse)
     near = [met, missed]
     for _ in range(MOST_RUNS):
         load = runs.dial.fit((met.load * missed.load) ** 0.5)
@@ -32,22 +32,15 @@ def bisect(runs: Runs, coarse: Coarse) -> Found:
         one = runs.make([Order(load, met.requests, 0)])[0]
         near.append(one)
         met, missed = (met, one) if runs.misses([one]) else (one, missed)
+    if not runs.exceeds([missed]):
+        refuse_met(runs, coarse)
     return _found(runs, met, missed, near)
 
 
 def _found(runs: Runs, met: Measurement, missed: Measurement, near: list[Measurement]) -> Found:
-    values = [one.values for one in (met, missed)]
-    crossing = first_crossing([met.load, missed.load], [0, 0], values, runs.slo.bounds)
-    name = runs.slo.names[crossing.first] if runs.exceeds([missed]) else SATURATION
-    value = min(max(crossing.place, met.load), missed.load) if name != SATURATION else met.load
+    crossing = first_crossing([met.load, missed.load], [0, 0], [met.values, missed.values], runs.slo.bounds)
+    value = min(max(crossing.place, met.load), missed.load)
     method = "one recording: from the last rate that meets the SLO to the first that misses it, no sampling error"
     interval = Interval(value, met.load, missed.load, 1.0, 1, method)
     close = tuple(sorted(near, key=lambda one: abs(one.load - value))[:2])
-    return Found(interval, name, close, met.requests, missed.load <= 2 * NARROW * met.load)
-
-
-def _refuse_idle(runs: Runs, idle: Measurement) -> None:
-    name, value, bound = max(
-        zip(runs.slo.names, idle.values, runs.slo.bounds, strict=True), key=lambda one: one[1] / one[2]
-    )
-    raise InputError(missed_when_idle(name, value, bound, idle.load, runs.dial.unit))
+    return Found(interval, runs.slo.names[crossing.first], close, met.requests, missed.load <= 2 * NARROW * met.load)

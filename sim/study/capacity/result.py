@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from sim.study.capacity.slo import ATTAINMENT, Slo
 
 Status = Literal["met", "missed", "unstable"]
 DIGITS = 6
+CLIFF_PER_1000 = 1.0
 ALIKE = 1.01
 """Loads within this factor of each other are one point of a curve."""
 
@@ -43,21 +44,26 @@ class Point:
 
 @dataclass(frozen=True)
 class KvCliff:
-    """How full KV memory is at the capacity, and the lowest load at which preemptions were seen, if they were."""
+    """How full KV memory is at the capacity, and the load `at` which the curve has one preemption per 1000 requests.
+
+    `margin` is how much more load that is than the capacity, as a share of it: below 0 the capacity lies beyond the
+    cliff. Both are None where no load of the curve has so many.
+    """
 
     mean_used_fraction: float
     peak_used_fraction: float
     preemptions_per_1000: float
-    preemptions_from: float | None
+    at: float | None
+    margin: float | None
 
 
 @dataclass(frozen=True)
 class Capacity:
     """The highest load that meets an SLO. `interval` is in `unit`: requests/s, conversations/s or users.
 
-    `saturation` is what the engine served under overload (of users: with the most that were tried). `closed_form` is
-    the rate at the speed of light, in requests/s. `knee` is the load of the curve with the highest throughput over mean
-    end-to-end time (Kleinrock's power). `definition` says what was held against what.
+    `saturation` is what the engine served under overload (of users: with the most that were tried). `knee` is the load
+    of the curve with the highest throughput over mean end-to-end time (power: Kleinrock 1979). `definition` says what
+    was held against what.
     """
 
     name: str
@@ -69,7 +75,6 @@ class Capacity:
     kv: KvCliff
     curve: tuple[Point, ...]
     saturation: float
-    closed_form: float | None
     definition: str
     simulated_requests: int
     notes: tuple[str, ...]
@@ -102,14 +107,8 @@ class Capacity:
             "method": interval.method,
             "definition": self.definition,
             "saturation": self.saturation,
-            "closed_form_requests_per_s": self.closed_form,
             "knee": None if knee is None else knee.load,
-            "kv_cache": {
-                "mean_used_fraction": self.kv.mean_used_fraction,
-                "peak_used_fraction": self.kv.peak_used_fraction,
-                "preemptions_per_1000": self.kv.preemptions_per_1000,
-                "preemptions_from": self.kv.preemptions_from,
-            },
+            "kv_cliff": asdict(self.kv),
             "notes": list(self.notes),
         }
 
@@ -140,7 +139,7 @@ def curve_of(measurements: Sequence[Measurement], slo: Slo) -> tuple[Point, ...]
     points = [_point(some, slo) for some in alike]
     steady = [point for point in points if point.status != "unstable"]
     knee = max(steady, key=lambda point: point.served / max(point.facts["mean_e2e"], 1e-9), default=None)
-    return tuple(_marked(point) if point is knee else point for point in points)
+    return tuple(replace(point, is_knee=point is knee) for point in points)
 
 
 def _point(some: Sequence[Measurement], slo: Slo) -> Point:
@@ -165,17 +164,24 @@ def _point(some: Sequence[Measurement], slo: Slo) -> Point:
     )
 
 
-def _marked(point: Point) -> Point:
-    return Point(**{**point.__dict__, "is_knee": True})
-
-
-def cliff_of(measurements: Sequence[Measurement], at: Sequence[Measurement]) -> KvCliff:
-    """From the runs at the capacity, and all runs."""
+def cliff_of(curve: Sequence[Point], at: Sequence[Measurement], capacity: float) -> KvCliff:
+    """From the runs at the capacity, and the curve."""
     means = {name: float(np.mean([one.facts[name] for one in at])) for name in at[0].facts}
-    seen = [one.load for one in measurements if one.facts["preemptions_per_1000"] > 0 and one.load < FLOOD_RATE]
+    cliff = _cliff([(point.load, point.facts["preemptions_per_1000"]) for point in curve])
     return KvCliff(
         means["kv_mean_used_fraction"],
         max(one.facts["kv_peak_used_fraction"] for one in at),
         means["preemptions_per_1000"],
-        min(seen, default=None),
+        cliff,
+        None if cliff is None else cliff / capacity - 1,
     )
+
+
+def _cliff(preemptions: Sequence[tuple[float, float]]) -> float | None:
+    """The first load, on straight lines between those of the curve, with so many preemptions per 1000 requests."""
+    before, few = 0.0, 0.0
+    for load, many in preemptions:
+        if many >= CLIFF_PER_1000:
+            return before + (load - before) * (CLIFF_PER_1000 - few) / (many - few)
+        before, few = load, many
+    return None

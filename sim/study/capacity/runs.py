@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from sim.errors import InputError
 from sim.study.capacity.load import Dial
 from sim.study.capacity.measure import Job, Measurement, measure
-from sim.study.capacity.servers import Servers
 from sim.study.capacity.slo import Slo
 from sim.study.workers import submit
 
@@ -31,16 +31,12 @@ class Order(NamedTuple):
 
 
 class Runs:
-    """`measurements` of all runs so far, in order, and how many requests they `simulated` of at most `budget`.
-
-    `servers` look at all runs from when they are set.
-    """
+    """`measurements` of all runs so far, in order, and how many requests they `simulated` of at most `budget`."""
 
     def __init__(self, dial: Dial, slo: Slo, budget: int, pool: Executor | None, on_progress: Watch | None) -> None:
         self.dial, self.slo, self.budget = dial, slo, budget
         self.measurements: list[Measurement] = []
         self.simulated = 0
-        self.servers: Servers | None = None
         self._pool, self._on_progress = pool, on_progress
 
     @property
@@ -49,9 +45,14 @@ class Runs:
         return self.budget - self.simulated
 
     def make(self, orders: Iterable[Order]) -> list[Measurement]:
-        """Measure every order, in their order."""
-        found = []
-        for one in self.each(measure, [self.job(order) for order in orders]):
+        """Measure every order, in their order. Raises InputError where the budget does not suffice for them."""
+        jobs, found = list(orders), []
+        if sum(order.requests for order in jobs) > self.left:
+            raise InputError(
+                f"budget_requests: {self.budget:,} simulated requests are too few: {self.simulated:,} are spent and "
+                f"there is no answer yet; raise it (--budget {2 * self.budget})"
+            )
+        for one in self.each(measure, [self.job(order) for order in jobs]):
             self.keep(one)
             found.append(one)
         return found
@@ -65,7 +66,7 @@ class Runs:
 
     def job(self, order: Order) -> Job:
         """What a worker needs to know of an order; a recording keeps its own number of requests."""
-        return Job(self.dial.at(*order), order.load, order.replication, self.slo, self.servers)
+        return Job(self.dial.at(*order), order.load, order.replication, self.slo)
 
     def each(self, work: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[Answer]:
         """`work` done on every job, in the processes of the pool or here."""
