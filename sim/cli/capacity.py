@@ -50,6 +50,7 @@ def capacity_command(
         int | None, typer.Option(metavar="N", help="Just so many; default: until the interval is within 2 %.")
     ] = None,
     budget: Annotated[int, typer.Option(metavar="REQUESTS", help="Simulate no more requests than this.")] = BUDGET,
+    plots: Annotated[bool, typer.Option(help="Draw the picture.")] = True,
 ) -> None:
     """Find the highest load that meets an SLO, how sure that is, and what binds there."""
     experiment = load_experiment(config, set_ or ())
@@ -65,14 +66,14 @@ def capacity_command(
             except KeyboardInterrupt:
                 note("interrupted before the capacity was found; nothing is written")
                 raise typer.Exit(130) from None
-        _save(answer, experiment, folder)
+        _save(answer, experiment, folder, plots)
     for text in answer.notes:
         note(text)
     if json_:
         print(to_json(answer.to_dict()))
     else:
         print_capacity(stdout, answer)
-    note(f"the curve is in {folder / TABLE}, the picture is {folder / PICTURE}")
+    note(f"curve and picture are in {folder}" if plots else f"the curve is {folder / TABLE}")
 
 
 @contextmanager
@@ -91,14 +92,19 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda simulated, _: progress.update(task, completed=simulated)
 
 
-def _save(answer: Capacity, experiment: Experiment, folder: Path) -> None:
-    from sim import plots  # matplotlib is slow to import and not always wanted
-
+def _save(answer: Capacity, experiment: Experiment, folder: Path, plots: bool) -> None:
     with writing(folder):
         with replacing(folder / TABLE) as path:
             answer.table().to_csv(path, index=False)
         with replacing(folder / ANSWER) as path:
             path.write_text(to_json(answer.to_dict()) + "\n", encoding="utf-8")
-        figure = plots.capacity_figure(f"{experiment.name}: {describe(experiment)}", answer.to_dict())
-        with replacing(folder / PICTURE) as path:
-            plots.save(figure, path)
+    if plots:
+        _draw(answer, experiment, folder)
+
+
+def _draw(answer: Capacity, experiment: Experiment, folder: Path) -> None:
+    from sim import plots  # matplotlib is slow to import and not always wanted
+
+    figure = plots.capacity_figure(f"{experiment.name}: {describe(experiment)}", answer.to_dict())
+    with writing(folder), replacing(folder / PICTURE) as path:
+        plots.save(figure, path)
