@@ -1,14 +1,14 @@
-"""The crossing itself: long replications on both sides of it and then at it, until the interval is narrow.
+"""The crossing itself: replications on both sides of it until the interval is narrow.
 
 Stochastic root finding by retrospective approximation (Chen & Schmeiser 2001): the same seeds at every load make each
-metric smooth in the load, a line through the runs nearby gives the crossing, and further replications are spent where
-the line crosses.
+metric smooth in the load, which finds the neighbourhood; a line through replications on both sides of it gives the
+crossing, and as many more are run as its interval takes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,7 +80,7 @@ class Fine:
         place = self._line([met, missed]).place
         low, high = self._fit_around(min(max(place, met.load), missed.load))
         self._replicate((low, high), range(min(PAIRS, self.replications or PAIRS)))
-        found = self._narrow(*self._follow(low, high))
+        found = self._narrow(low, high)
         if self._grows(found):
             refuse_met(runs, coarse)
         return found
@@ -119,40 +119,42 @@ class Fine:
         low = fit(math.floor(centre / SIDE))
         return low, fit(max(low + 1, math.ceil(centre * SIDE)))
 
+    def _narrow(self, low: float, high: float) -> Found:
+        """Further seeds on the two sides in turn until the interval is narrow, or the budget spent.
+
+        Where a line crosses in the middle is as well known from runs at its ends as from runs there; its slope only
+        from those. Seeds of their own say more than the same ones, which go up and down together on both sides.
+        """
+        while True:
+            low, high = self._follow(low, high)
+            near = self._near(low, high)
+            crossing = self._line(near)
+            more, narrow = self._more(crossing)
+            if more <= 0:
+                return self._found(crossing, near, narrow)
+            done = 1 + max(one.replication for one in near)
+            self._make(Order((low, high)[number % 2], self.requests, number) for number in range(done, done + more))
+
     def _follow(self, low: float, high: float) -> tuple[float, float]:
-        """Move the two sides until the crossing is between them."""
+        """Move the two sides until the crossing is between them, or no further away than it is wide."""
         for _ in range(MOST_MOVES):
-            place = self._line(self._near(low, high)).place
-            if low <= place <= high or not self._affords(PAIRS):
+            place, width = self._line(self._near(low, high)).place, high - low
+            if low - width / 2 <= place <= high + width / 2 or not self._affords(PAIRS):
                 break
             if place > high:
                 low, high = high, self._next(high, STEP)
-                self._replicate((high,), self._replications_at(low))
             else:
                 low, high = self._next(low, 1 / STEP), low
                 if low == high:
                     refuse_idle(self.runs, self._near(high, high))
-                self._replicate((low,), self._replications_at(high))
+            self._replicate((low, high), range(min(PAIRS, self.replications or PAIRS)))
         return low, high
 
-    def _narrow(self, low: float, high: float) -> Found:
-        """Replicate where the line crosses until the interval is narrow, or the budget spent."""
-        while True:
-            near = self._near(low, high)
-            crossing = self._line(near)
-            place = min(max(crossing.place, low), high)
-            more, narrow = self._more(crossing, place)
-            if more <= 0:
-                return self._found(crossing, near, narrow)
-            done = 1 + max(one.replication for one in near)
-            self._replicate((self.runs.dial.fit(place),), range(done, done + more))
-
-    def _more(self, crossing: Crossing, place: float) -> tuple[int, bool]:
+    def _more(self, crossing: Crossing) -> tuple[int, bool]:
         """How many replications to run before the next look, and whether it is narrow enough already."""
-        groups = len(crossing.pseudo_values)
-        target = max(NARROW, HALF_A_USER / place) if self.runs.dial.is_whole else NARROW
+        target = max(NARROW, HALF_A_USER / crossing.place) if self.runs.dial.is_whole else NARROW
         plan = progress(crossing.pseudo_values, target, self.level)
-        more = plan.more if self.replications is None else self.replications - groups
+        more = plan.more if self.replications is None else self.replications - len(crossing.pseudo_values)
         affordable = (self.runs.left - self.reserve) // self.requests
         narrow = plan.met or (isinstance(plan.interval, Interval) and plan.interval.relative_half_width <= target)
         return min(more, affordable), narrow
@@ -190,12 +192,13 @@ class Fine:
         """Runs of full length between two loads or at them."""
         return [one for one in self.runs.measurements if one.requests == self.requests and low <= one.load <= high]
 
-    def _replications_at(self, load: float) -> list[int]:
-        return [one.replication for one in self._near(load, load)]
-
     def _replicate(self, loads: Sequence[float], replications: Sequence[int]) -> None:
+        """The same seeds at each of these loads."""
+        self._make(Order(load, self.requests, number) for number in replications for load in loads)
+
+    def _make(self, orders: Iterable[Order]) -> None:
+        """Those that are not made yet."""
         done = {(one.load, one.replication) for one in self._near(0, math.inf)}
-        orders = [Order(load, self.requests, number) for number in replications for load in loads]
         self.runs.make(order for order in orders if (order.load, order.replication) not in done)
 
     def _runs_at(self, load: float, replications: Sequence[int]) -> list[Measurement]:
