@@ -32,9 +32,7 @@ def capacity_figure(title: str, answer: Mapping[str, Any]) -> Figure:
     _limits(limits_axes, answer, rows, over)
     _latencies(latency_axes, answer, [row for row in rows if row["status"] != "unstable"], over)
     binding = answer["binding"]
-    words = (
-        f"Capacity {_headline(answer)}. What binds is {binding['slo']}, for {binding['resource']}: {binding['why']}."
-    )
+    words = f"What binds is {binding['slo']}, for {binding['resource']}: {binding['why']}."
     lines = [literal(line) for line in textwrap.wrap(words, LINE_CHARACTERS)]
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=9.5, color=INK)
     return figure

@@ -27,8 +27,11 @@ STAYS = 30
 SHARE_OF_BUDGET = 40
 """No run takes a larger part of the budget than one in so many, unless the percentile itself does."""
 PAIRS = 5
-SIDE, STEP = 1.04, 1.08
-"""How far to the sides of the crossing the first replications are, and how far a step is that looks for it."""
+STEP = 1.08
+"""A first step that looks for the crossing."""
+CHANGE, NEAREST, FURTHEST = 0.1, 0.02, 0.1
+"""The two sides are so far away that the metric changes by about such a share, within these shares of the load: far
+enough to see its slope behind the noise, near enough for a line."""
 BESIDE = 1.02
 """Loads within this factor of the crossing say whether the queue is kept up with there."""
 MOST_MOVES = 12
@@ -68,6 +71,7 @@ class Fine:
         most = max(least, math.floor(runs.budget / SHARE_OF_BUDGET * MEASURED_SHARE))
         self.requests = requests_for(min(max(least, math.ceil(STAYS * stay_requests)), most))
         self.reserve = reserve * self.requests
+        self.side = _side(runs, coarse)
 
     def find(self) -> Found:
         """The crossing. Raises InputError where the SLO is met, or missed, at every load that is kept up with."""
@@ -115,9 +119,9 @@ class Fine:
     def _fit_around(self, centre: float) -> tuple[float, float]:
         fit, whole = self.runs.dial.fit, self.runs.dial.is_whole
         if not whole:
-            return fit(centre / SIDE), fit(centre * SIDE)
-        low = fit(math.floor(centre / SIDE))
-        return low, fit(max(low + 1, math.ceil(centre * SIDE)))
+            return fit(centre / self.side), fit(centre * self.side)
+        low = fit(math.floor(centre / self.side))
+        return low, fit(max(low + 1, math.ceil(centre * self.side)))
 
     def _narrow(self, low: float, high: float) -> Found:
         """Further seeds on the two sides in turn until the interval is narrow, or the budget spent.
@@ -142,9 +146,9 @@ class Fine:
             if low - width / 2 <= place <= high + width / 2 or not self._affords(PAIRS):
                 break
             if place > high:
-                low, high = high, self._next(high, STEP)
+                low, high = high, self._next(high, self.side**2)
             else:
-                low, high = self._next(low, 1 / STEP), low
+                low, high = self._next(low, self.side**-2), low
                 if low == high:
                     refuse_idle(self.runs, self._near(high, high))
             self._replicate((low, high), range(min(PAIRS, self.replications or PAIRS)))
@@ -213,3 +217,16 @@ class Fine:
         idle = self._runs_at(self.coarse.idle.load, range(PAIRS))
         if self.runs.exceeds(idle):
             refuse_idle(self.runs, idle)
+
+
+def _side(runs: Runs, coarse: Coarse) -> float:
+    """How far the sides are from the crossing, as a factor, by how steeply the metric rises between the short runs."""
+    met, missed = coarse.met or coarse.idle, coarse.missed
+    if missed is None or missed.load <= met.load:
+        return 1 + NEAREST
+    crossing = first_crossing([met.load, missed.load], [0, 0], [met.values, missed.values], runs.slo.bounds)
+    before, after = met.values[crossing.first], missed.values[crossing.first]
+    if not 0 < before < after:
+        return 1 + NEAREST
+    elasticity = math.log(after / before) / math.log(missed.load / met.load)
+    return 1 + min(max(CHANGE / elasticity, NEAREST), FURTHEST)
