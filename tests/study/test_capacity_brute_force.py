@@ -1,4 +1,4 @@
-"""The search against brute force: a fine grid of loads, 50 replications each. About a quarter of an hour of one core."""
+"""The search against brute force: a fine grid of loads, 50 replications each. About a quarter of an hour of a core."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ CASES = {
     "chat-on-a100": Case("chat-on-a100", CHAT, (3.6, 3.7, 3.8, 3.9, 4.0)),
     "code": Case("compare-token-budget", {"p99_ttft": 2.0, "p99_tpot": 0.1}, (4.6, 4.7, 4.8, 4.9, 5.0)),
     "chat-on-a-4090": Case("demo", {"p99_e2e": 20.5}, (3.9, 4.0, 4.1, 4.2, 4.3)),
-    "users": Case(
-        "chat-on-a100", CHAT, (52, 54, 56, 58), ("workload.arrivals={process: closed_loop, users: 10}",)
-    ),
+    "users": Case("chat-on-a100", CHAT, (52, 54, 56, 58), ("workload.arrivals={process: closed_loop, users: 10}",)),
 }
 
 
