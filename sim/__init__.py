@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sim.errors import InputError as InputError
     from sim.errors import ServesimError as ServesimError
     from sim.specs.experiment import Experiment as Experiment
+    from sim.study.capacity import Capacity as Capacity
+    from sim.study.capacity import capacity as capacity
     from sim.study.compare import compare as compare
     from sim.study.compared import Compared as Compared
     from sim.study.replicated import Replicated as Replicated
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from sim.study.sensitivity.result import Sensitivity as Sensitivity
 
 _HOMES = {
+    "Capacity": "sim.study.capacity",
     "Compared": "sim.study.compared",
     "Experiment": "sim.specs.experiment",
     "InputError": "sim.errors",
@@ -37,6 +40,7 @@ _HOMES = {
     "RunResult": "sim.study.run",
     "Sensitivity": "sim.study.sensitivity.result",
     "ServesimError": "sim.errors",
+    "capacity": "sim.study.capacity",
     "compare": "sim.study.compare",
     "experiment_from": "sim.config",
     "load_experiment": "sim.config",
@@ -46,8 +50,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Compared", "Experiment", "InputError", "Replicated", "RunResult", "Sensitivity", "ServesimError", "compare",
-    "experiment_from", "load_experiment", "replicate", "run", "sensitivity",
+    "Capacity", "Compared", "Experiment", "InputError", "Replicated", "RunResult", "Sensitivity", "ServesimError",
+    "capacity", "compare", "experiment_from", "load_experiment", "replicate", "run", "sensitivity",
 ]  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from sim.scheduling.core import SchedulerCore
 from sim.serving.columns import Columns
 
 PUBLIC = [
-    "Compared", "Experiment", "InputError", "Replicated", "RunResult", "Sensitivity", "ServesimError", "compare",
-    "experiment_from", "load_experiment", "replicate", "run", "sensitivity",
+    "Capacity", "Compared", "Experiment", "InputError", "Replicated", "RunResult", "Sensitivity", "ServesimError",
+    "capacity", "compare", "experiment_from", "load_experiment", "replicate", "run", "sensitivity",
 ]  # fmt: skip
 REQUEST_COLUMNS = [
     "request_id", "arrival_s", "queued_s", "scheduled_s", "first_token_s", "finish_s", "prompt_tokens",

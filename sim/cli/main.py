@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from sim.errors import ServesimError, printable
 from sim.version import __version__
 
-VERBS = ("run", "show", "estimate", "catalog", "sweep", "compare", "sensitivity", "trace", "validate")
+VERBS = ("run", "show", "estimate", "catalog", "sweep", "compare", "capacity", "sensitivity", "trace", "validate")
 
 
 class _CommandsOnDemand(Mapping[str, Any]):

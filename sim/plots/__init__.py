@@ -4,6 +4,7 @@ Figures are built without pyplot, so no display is needed and nothing is global.
 """
 
 from sim.plots.canvas import FAINT, INK, SERIES, save
+from sim.plots.capacity import capacity_figure
 from sim.plots.compare import compare_figure
 from sim.plots.intervals import intervals_figure
 from sim.plots.latency import latency_figure
@@ -15,6 +16,6 @@ from sim.plots.trace import trace_figure
 from sim.plots.warm_up import warm_up_figure
 
 __all__ = [
-    "FAINT", "INK", "SERIES", "compare_figure", "intervals_figure", "latency_figure", "save", "step_time_figure",
-    "sweep_figure", "timeline_figure", "tornado_figure", "trace_figure", "warm_up_figure",
+    "FAINT", "INK", "SERIES", "capacity_figure", "compare_figure", "intervals_figure", "latency_figure", "save",
+    "step_time_figure", "sweep_figure", "timeline_figure", "tornado_figure", "trace_figure", "warm_up_figure",
 ]  # fmt: skip

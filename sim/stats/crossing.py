@@ -3,14 +3,10 @@
 Every curve is taken to be a line there (local linear regression), and the error comes from leaving out one group at a
 time (jackknife; Efron & Stein 1981): the runs under one seed are a group, for what the seed does to one place it does
 to all (common random numbers), so that runs of a group depend on each other and groups do not.
-
-Controls are numbers of a run that vary with the curves and whose expectation is known; the regression takes out of the
-curves what they explain (control variates: Lavenberg & Welch 1981).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from sim.stats.interval import FloatArray, Interval, Refused
 from sim.stats.replications import mean_interval
 
-CONSTANT = 1e-9
-"""A control that varies by less than this share of its size explains nothing."""
-GROUPS_A_CONTROL = 4
-"""So many groups must there be for each control, or the regression would follow chance."""
+REACH = 3
+"""So many times as far as the runs are apart, a line is followed."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,8 @@ class Crossing:
     """The first curve to reach its limit is number `first`, at `place`; `places` are those of all curves.
 
     A place is infinite where a line does not rise to its limit. `pseudo_values` has the jackknife's one a group, whose
-    mean is the estimate with its first-order bias removed.
+    mean is the estimate with its first-order bias removed; they are finite, of places three times the runs' spread away
+    at most.
     """
 
     place: float
@@ -43,17 +38,7 @@ class Crossing:
         return mean_interval(self.pseudo_values, level)
 
 
-@dataclass(frozen=True)
-class Controls:
-    """A row a run, less what is expected of it; `covariance` is that of the errors of what is expected."""
-
-    deviations: FloatArray
-    covariance: FloatArray
-
-
-def first_crossing(
-    x: ArrayLike, groups: ArrayLike, values: ArrayLike, limits: ArrayLike, controls: Controls | None = None
-) -> Crossing:
+def first_crossing(x: ArrayLike, groups: ArrayLike, values: ArrayLike, limits: ArrayLike) -> Crossing:
     """From one row a run: its place `x`, its group, the value of every curve there; `limits` has one of each curve.
 
     Raises ValueError where all runs are at one place.
@@ -64,31 +49,23 @@ def first_crossing(
         raise ValueError(f"x: all runs are at {centre:g}, must be at two places at least")
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     count, limit = int(group.max()) + 1, np.asarray(limits, np.float64)
-    used = _useful(controls, count)
-    design = np.column_stack([np.ones_like(places), (places - centre) / scale, *(used.deviations.T if used else ())])
+    design = np.column_stack([np.ones_like(places), (places - centre) / scale])
     squares, products = _sums(design, table, group, count)
     lines = _lines(squares.sum(axis=0), products.sum(axis=0))
     of_all = centre + scale * _roots(lines, limit)
-    place, first = float(of_all.min()), int(of_all.argmin())
-    if count == 1 or not math.isfinite(place):
-        return Crossing(place, first, of_all, np.full(count, place))
+    first = int(of_all.argmin())
+    near = _near(of_all.min(), centre, scale)
+    if count == 1:
+        return Crossing(float(of_all.min()), first, of_all, np.full(1, near))
     rest = zip(squares.sum(axis=0) - squares, products.sum(axis=0) - products, strict=True)
-    without_one = np.array([centre + scale * _roots(_lines(*sums), limit).min() for sums in rest])
-    pseudo = count * place - (count - 1) * without_one
-    if used is not None:
-        pseudo = _widened(pseudo, scale * lines[2:, first] / lines[1, first], used.covariance)
-    return Crossing(place, first, of_all, pseudo)
+    without_one = np.array([_near(centre + scale * _roots(_lines(*sums), limit).min(), centre, scale) for sums in rest])
+    pseudo = count * near - (count - 1) * without_one
+    return Crossing(float(of_all.min()), first, of_all, pseudo)
 
 
-def _useful(controls: Controls | None, groups: int) -> Controls | None:
-    """The controls that vary, if there are groups enough to tell what they explain."""
-    if controls is None:
-        return None
-    deviations, covariance = controls.deviations, controls.covariance
-    varies = np.ptp(deviations, axis=0) > CONSTANT * (np.abs(deviations).max(axis=0) + np.sqrt(np.diag(covariance)))
-    if not varies.any() or groups < GROUPS_A_CONTROL * varies.sum():
-        return None
-    return Controls(deviations[:, varies], covariance[np.ix_(varies, varies)])
+def _near(place: float, centre: float, scale: float) -> float:
+    """A place no further off than lines can be trusted."""
+    return float(np.clip(place, centre - REACH * scale, centre + REACH * scale))
 
 
 def _sums(design: FloatArray, values: FloatArray, group: NDArray[np.intp], count: int) -> tuple[FloatArray, FloatArray]:
@@ -101,7 +78,7 @@ def _sums(design: FloatArray, values: FloatArray, group: NDArray[np.intp], count
 
 
 def _lines(squares: FloatArray, products: FloatArray) -> FloatArray:
-    """A column a curve: its value at the centre, its slope, what the controls explain."""
+    """A column a curve: its value at the centre and its slope."""
     unit = 1 / np.sqrt(np.maximum(np.diag(squares), np.finfo(float).tiny))
     solved = np.linalg.lstsq(squares * unit[:, None] * unit, products * unit[:, None], rcond=1e-12)[0]
     lines: FloatArray = solved * unit[:, None]
@@ -114,13 +91,3 @@ def _roots(lines: FloatArray, limits: FloatArray) -> FloatArray:
     rises = (slope > 0) & np.isfinite(limits)
     roots: FloatArray = np.where(rises, (np.where(rises, limits, 0.0) - value) / np.where(rises, slope, 1.0), np.inf)
     return roots
-
-
-def _widened(pseudo: FloatArray, sensitivity: FloatArray, covariance: FloatArray) -> FloatArray:
-    """As far apart as their mean is uncertain, that of what the controls are expected to be included."""
-    variance = float(pseudo.var(ddof=1)) / len(pseudo)
-    if not variance:
-        return pseudo
-    more = float(sensitivity @ covariance @ sensitivity)
-    wide: FloatArray = pseudo.mean() + (pseudo - pseudo.mean()) * math.sqrt(1 + more / variance)
-    return wide

@@ -1,0 +1,51 @@
+"""The search against brute force: a fine grid of loads, 50 replications each. About a quarter of an hour of a core."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from brute_force import brute_force
+
+import sim
+
+pytestmark = pytest.mark.deep
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RUN_REQUESTS = 11_765
+"""Of which a search for a P99 measures 10,000."""
+MOST_REQUESTS, MOST_CPU_S = 1_500_000, 60
+
+
+class Case(NamedTuple):
+    """A config with `overrides`, its SLO, and the grid."""
+
+    config: str
+    limits: dict[str, float]
+    loads: tuple[float, ...]
+    overrides: tuple[str, ...] = ()
+
+
+CHAT = {"p99_ttft": 0.5, "p99_tpot": 0.05}
+CASES = {
+    "chat-on-a100": Case("chat-on-a100", CHAT, (3.6, 3.7, 3.8, 3.9, 4.0)),
+    "code": Case("compare-token-budget", {"p99_ttft": 2.0, "p99_tpot": 0.1}, (4.6, 4.7, 4.8, 4.9, 5.0)),
+    "chat-on-a-4090": Case("demo", {"p99_e2e": 20.5}, (3.9, 4.0, 4.1, 4.2, 4.3)),
+    "users": Case("chat-on-a100", CHAT, (52, 54, 56, 58), ("workload.arrivals={process: closed_loop, users: 10}",)),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_search_finds_what_brute_force_finds(case: Case, record_property: Any) -> None:
+    experiment = sim.load_experiment(CONFIGS / f"{case.config}.yaml", list(case.overrides))
+    began_s = time.process_time()
+    answer = sim.capacity(experiment, case.limits)
+    cpu_s = time.process_time() - began_s
+    exact = brute_force(experiment, case.limits, case.loads, RUN_REQUESTS).capacity()
+    for name, value in (("capacity", answer.value), ("brute force", exact), ("cpu_s", cpu_s)):
+        record_property(name, value)
+    assert answer.value == pytest.approx(exact, rel=0.03)
+    assert answer.simulated_requests <= MOST_REQUESTS
+    assert cpu_s <= MOST_CPU_S
