@@ -147,11 +147,11 @@ class PrefixCache:
                     child = run.children[key] = Run(key, blocks, run)
                 elif child.blocks > blocks:
                     self._split(child, blocks)
-                run = child
-                copy = Copy(run, run.blocks, holders=1)
+                run, stored = child, child.blocks
+                copy = Copy(run, stored, 1)
                 run.copies.append(copy)
-                held.append(Held(copy, run.blocks))
-                blocks -= run.blocks
+                held.append(Held(copy, stored))
+                blocks -= stored
         return held
 
     def let_go(self, held: Sequence[Held]) -> int:

@@ -54,9 +54,11 @@ def cut(text: Text, start: int, end: int) -> Iterator[tuple[Hashable, int]]:
     """Blocks `start` to `end` of a text."""
     position = 0
     for key, blocks in text:
-        first, last = max(start, position), min(end, position + blocks)
-        if last > first:
-            yield key, last - first
-        position += blocks
-        if position >= end:
+        after = position + blocks
+        if after >= end:
+            if end > start:
+                yield key, end - (position if position > start else start)
             return
+        if after > start:
+            yield key, after - (position if position > start else start)
+        position = after
