@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,12 @@ import typer
 
 from sim.cli.compare_report import print_comparison
 from sim.cli.options import JsonOption, SetOption, note, stdout
-from sim.cli.workers import end_workers, runs_bar, worker_pool
+from sim.cli.workers import paired_study
 from sim.config import load_experiment
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.study.compare import (
     SAME_WITHIN,
-    Plan,
     check_metrics,
     check_pairs,
     check_same_within,
@@ -70,7 +70,9 @@ def compare_command(
     for experiment in experiments.values():
         keep_inputs(out, experiment, FILES)
     with result_folder(out):
-        compared = _run(plan, workers)
+        compared = paired_study(
+            min(workers, plan.count * len(plan.experiments)), partial(run_comparison, plan), "config"
+        )
         _write(compared, out, plots)
     if json_:
         print(to_json(_whole(compared)))
@@ -113,19 +115,6 @@ def _of_files(configs: Sequence[Path], overrides: Sequence[str]) -> dict[str, Ex
             raise InputError(f"{path}: is given twice, and a config cannot differ from itself; drop one")
         found[str(path)] = load_experiment(path, overrides)
     return found
-
-
-def _run(plan: Plan, workers: int) -> Compared:
-    """In a process pool; Ctrl-C ends the workers and keeps the replications that all configs have finished."""
-    with worker_pool(min(workers, plan.count * len(plan.experiments))) as pool, runs_bar() as show:
-        try:
-            compared = run_comparison(plan, pool, show)
-        except KeyboardInterrupt:
-            note("interrupted before three replications of every config were finished; nothing is kept")
-            raise typer.Exit(130) from None
-        if compared.interrupted:
-            end_workers()
-        return compared
 
 
 def _whole(compared: Compared) -> dict[str, object]:

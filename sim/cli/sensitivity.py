@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,13 @@ import typer
 
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stdout
 from sim.cli.sensitivity_report import print_sensitivity
-from sim.cli.workers import end_workers, runs_bar, worker_pool
+from sim.cli.workers import paired_study
 from sim.config import load_experiment
 from sim.study.compare import check_metrics, check_pairs
 from sim.study.compare_words import spoken
 from sim.study.files import replacing, writing
 from sim.study.replicated import COUNT, LEVEL, check_level
-from sim.study.sensitivity import STEP, Plan, check_step, plan_sensitivity, run_sensitivity
+from sim.study.sensitivity import STEP, check_step, plan_sensitivity, run_sensitivity
 from sim.study.sensitivity.result import Sensitivity
 from sim.study.store import keep_inputs, result_folder, to_json
 
@@ -55,7 +56,7 @@ def sensitivity_command(
     plan = plan_sensitivity(experiment, keys, names, step, replications, level)
     keep_inputs(out, experiment, FILES)
     with result_folder(out):
-        found = _run(plan, workers)
+        found = paired_study(min(workers, plan.count * len(plan.systems)), partial(run_sensitivity, plan), "variant")
         _write(found, out, plots)
     if json_:
         print(to_json(found.to_dict() | {"notes": list(found.notes)}))
@@ -71,19 +72,6 @@ def sensitivity_command(
 
 def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _run(plan: Plan, workers: int) -> Sensitivity:
-    """In a process pool; Ctrl-C ends the workers and keeps the replications of which every run is finished."""
-    with worker_pool(min(workers, plan.count * len(plan.systems))) as pool, runs_bar() as show:
-        try:
-            found = run_sensitivity(plan, pool, show)
-        except KeyboardInterrupt:
-            note("interrupted before three replications of every variant were finished; nothing is kept")
-            raise typer.Exit(130) from None
-        if found.interrupted:
-            end_workers()
-        return found
 
 
 def _write(found: Sensitivity, out: Path, plots: bool) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sim.cli.options import stderr
+from sim.cli.options import note, stderr
 from sim.errors import ServesimError
 
 
@@ -33,6 +35,31 @@ def end_workers() -> None:
     """Whatever they are doing."""
     for process in multiprocessing.active_children():
         process.terminate()
+
+
+class Study(Protocol):
+    """What can be ended early and then holds what was finished."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was."""
+        ...
+
+
+StudyT = TypeVar("StudyT", bound=Study)
+
+
+def paired_study(workers: int, study: Callable[[Executor, Callable[[int, int], None]], StudyT], each: str) -> StudyT:
+    """A study of paired runs in a process pool; after Ctrl-C the workers end, and whole replications are kept."""
+    with worker_pool(workers) as pool, runs_bar() as show:
+        try:
+            found = study(pool, show)
+        except KeyboardInterrupt:
+            note(f"interrupted before three replications of every {each} were finished; nothing is kept")
+            raise typer.Exit(130) from None
+        if found.interrupted:
+            end_workers()
+        return found
 
 
 @contextmanager
