@@ -20,7 +20,7 @@ from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
 from sim.specs.validation import SpecT, validate
-from sim.specs.workload import ShareGptLengths, TraceSpec, WorkloadSpec
+from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
 
 DEFAULT_PRESET = "vllm-v1"
@@ -278,6 +278,11 @@ def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile)
         )
     if engine.order == "priority" and config.workload.priorities is None and config.workload.trace is None:
         notes.append("engine.order priority has no effect: every request has priority 0; give workload.priorities")
+    if config.workload.conversations is not None and not isinstance(config.workload.arrivals, ClosedLoop):
+        notes.append(
+            "workload.conversations: after the last one has begun, those under way only finish; throughput is of the "
+            "whole run, that end included, and so are the percentiles of a single run"
+        )
     if config.cost.kind == "roofline" and accelerator.efficiency.source == ASSUMED:
         notes.append(f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements")
     return notes

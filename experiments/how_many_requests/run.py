@@ -117,7 +117,7 @@ def _draw(axes: Axes, part: pd.DataFrame) -> None:
     for share in (-WORTH_QUOTING, WORTH_QUOTING):
         axes.axhline(share, color=plots.INK, linestyle="--", linewidth=1)
     axes.set(xscale="log", ylim=(-0.8, 1.2), xlabel="requests of the benchmark")
-    axes.xaxis.set_ticks(LENGTHS)
+    axes.xaxis.set_ticks(part["requests"].unique())
     axes.xaxis.set_ticks([], minor=True)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.tick_params(axis="x", labelrotation=30)
@@ -149,6 +149,8 @@ def main() -> None:
     plots.save(spread_figure(table), options.out / "spread.png")
     print(table.to_string(index=False))
     print(f"{most:.2f} requests/s saturate it; within {WORTH_QUOTING:.0%} in 19 of 20 benchmarks takes")
+    if table["requests"].max() < max(LENGTHS):
+        print(f"  (extrapolated from benchmarks of {table['requests'].max():,} requests: only a full run tells)")
     for (load, percent), part in table.groupby(["load", "percentile"]):
         print(f"  at {load:.0%} load for P{percent} TTFT about {_rounded(enough(part)):,.0f} requests")
 

@@ -87,7 +87,7 @@ def _pool(workers: int) -> Iterator[Executor | None]:
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """How many requests have been simulated; of how many nobody knows."""
     columns = SpinnerColumn(), TextColumn("{task.completed:,.0f} requests simulated"), TimeElapsedColumn()
-    with Progress(*columns, console=stderr, transient=True) as progress:
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
         task = progress.add_task("simulating", total=None)
         yield lambda simulated, _: progress.update(task, completed=simulated)
 

@@ -23,7 +23,7 @@ def empty_table(title: str, words: Iterable[str], numbers: Iterable[str]) -> Tab
 
 def number(value: float | None, digits: int = 3) -> str:
     """`digits` significant ones below 1000, whole from there on, and - for what could not be measured."""
-    return "-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
+    return "-" if value is None else f"{value:,.0f}" if round(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def seconds(value: float | None) -> str:

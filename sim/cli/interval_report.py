@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -49,7 +50,8 @@ def single_fact(ours: dict[str, Any]) -> str:
     intervals = ours["intervals"]
     if not intervals:
         (first, *_) = refusals(ours) or ["nothing was measured"]
-        return f"{first}; or give --replications 20"
+        beyond_help = ours["stability"]["verdict"] == "unstable" or "recorded trace" in first
+        return first if beyond_help else f"{first}; or give --replications 20"
     shown = [name for name in SHOWN if name in intervals] or list(intervals)[:1]
     named = ", ".join(f"{name} {bracketed(intervals[name])}" for name in shown)
     level = intervals[shown[0]]["level"]
@@ -73,18 +75,19 @@ def refusals(ours: dict[str, Any]) -> list[str]:
     if len(set(refused.values())) == 1:
         return [f"no intervals: {next(iter(refused.values()))}"]
     means = [f"no interval of {name}: {reason}" for name, reason in refused.items() if name.startswith("mean_")]
-    names = [name for statistic in STATISTICS[1:] for name in _of(statistic, refused, ours["intervals"])]
+    names = [name for name in refused if name.partition("_")[0] in STATISTICS[1:]]
     if not names:
         return means
-    hardest = max((reason for name, reason in refused.items() if name.partition("_")[0] in STATISTICS[1:]), key=_needed)
-    return [*means, f"no interval of {', '.join(names)}: {hardest}"]
+    return [*means, *_by_reason(names, refused)]
 
 
-def _of(statistic: str, refused: dict[str, str], intervals: dict[str, Entry]) -> list[str]:
-    """The names that have this statistic and no interval; of all metrics the statistic alone."""
-    names = [name for name in refused if name.partition("_")[0] == statistic]
-    some = any(name.partition("_")[0] == statistic for name in intervals)
-    return names if some or not names else [statistic]
+def _by_reason(names: list[str], refused: dict[str, str]) -> Iterator[str]:
+    """Those that want the same together, those that take most last."""
+    alike: dict[int, list[str]] = {}
+    for name in names:
+        alike.setdefault(_needed(refused[name]), []).append(name)
+    for _, some in sorted(alike.items()):
+        yield f"no interval of {', '.join(some)}: {max((refused[name] for name in some), key=_needed)}"
 
 
 def _needed(reason: str) -> int:

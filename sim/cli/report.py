@@ -86,7 +86,7 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
         facts.append(("hardware", _hardware(ours)))
     facts += [("step time", _step_time(ours)), ("KV cache", _kv_cache(ours["kv_cache"]))]
     if ours["slo"]:
-        facts.append(("SLO", _slo(ours["slo"])))
+        facts.append(("SLO", _slo(ours["slo"]) + ("; of answered requests" if summary["failed"] else "")))
     if "intervals" in ours and "replications" not in ours:
         facts.append(("intervals", single_fact(ours)))
     facts.append(("simulated", _performance(ours["performance"])))

@@ -64,7 +64,7 @@ def sensitivity_command(
         print_sensitivity(stdout, found)
     for text in found.notes:
         note(text)
-    note(f"table{' and picture' if plots else ''} are in {out}")
+    note(f"{'table and picture are' if plots else 'the table is'} in {out}")
     if found.interrupted:
         note(f"interrupted: {len(found.seeds)} of {found.planned} replications are finished")
         raise typer.Exit(130)

@@ -87,6 +87,17 @@ def _number_is_fixed(value: Any) -> Any:
 NumberOrDistribution = Annotated[LengthDistribution, BeforeValidator(_number_is_fixed)]
 """A count, of tokens or of something else, written as a distribution or as the number that it always is."""
 
+
+def _time_is_fixed(value: Any) -> Any:
+    """A bare number of seconds means that it is always that."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"distribution": "fixed", "value": float(value)}
+    return value
+
+
 DurationDistribution = Annotated[
-    FixedDuration | ExponentialDuration | LognormalDuration, Field(discriminator="distribution")
+    FixedDuration | ExponentialDuration | LognormalDuration,
+    Field(discriminator="distribution"),
+    BeforeValidator(_time_is_fixed),
 ]
+"""Seconds, written as a distribution or as the number that they always are."""

@@ -16,7 +16,7 @@ from sim.specs.base import (
     Spec,
     Tokens,
 )
-from sim.specs.distributions import DurationDistribution, LengthDistribution, NumberOrDistribution
+from sim.specs.distributions import DurationDistribution, NumberOrDistribution
 
 
 class PoissonArrivals(Spec):
@@ -102,8 +102,8 @@ Arrivals = Annotated[OpenArrivals | ClosedLoop, Field(discriminator="process")]
 class IndependentLengths(Spec):
     """Prompt and output lengths drawn independently of each other."""
 
-    prompt: LengthDistribution
-    output: LengthDistribution
+    prompt: NumberOrDistribution
+    output: NumberOrDistribution
 
 
 class JointLengths(Spec):

@@ -208,6 +208,9 @@ def run_comparison(plan: Plan, pool: Executor | None = None, on_done: Watch | No
 
 def _notes_on_runs(systems: Sequence[System], begun: StartUp) -> Iterator[str]:
     for system in systems:
+        lost, sent = (sum(one.summary[key] for one in system.outcomes) for key in ("failed", "num_prompts"))
+        if lost:
+            yield f"{system.key} loses {lost / sent:.1%} of its requests, which have no latency; compare goodput"
         verdicts = verdicts_of(system.outcomes)
         if system.unstable:
             yield f"{system.key} has no intervals: {system.unstable}"

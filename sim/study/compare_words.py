@@ -82,10 +82,10 @@ def _unchanged(told: Sequence[Told], same_within: float) -> Iterator[str]:
 
 
 def _amount(metric: Metric, found: Comparison, verdict: Verdict) -> str:
-    """The relative difference, or the absolute one from 0; as an amount without a sign where a verb has it."""
+    """The relative difference; the absolute one from 0, and where it is surer; without a sign where a verb has it."""
     sign = "+" if verdict == "unknown" else "-"
     relative, absolute = found.relative, found.difference
-    if relative is not None:
+    if relative is not None and (verdict == "unknown" or 0 not in relative or 0 in absolute):
         return percent_interval(turned(relative) if verdict == "lower" else relative, sign)
     shown = turned(absolute) if verdict == "lower" else absolute
     return f"{shown.value:{sign}.3g} {metric.unit} [{shown.low:{sign}.3g}, {shown.high:{sign}.3g}]"

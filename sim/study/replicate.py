@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -31,13 +32,15 @@ STUDIED = (*METRIC_NAMES, *RATES)
 class Outcome:
     """What a study keeps of a run: its summary, and the seconds of each finished request by metric, as they arrived.
 
-    `arrival_s` is when that was.
+    `arrival_s` is when that was. From `company_until_s` on the system empties: the last arrival, or where conversations
+    begin at a rate the beginning of the last one.
     """
 
     seed: int
     summary: Summary
     per_request: Mapping[str, FloatArray]
     arrival_s: FloatArray = field(default_factory=lambda: np.empty(0))
+    company_until_s: float = math.inf
 
     def value(self, name: str, warm_up: int = 0) -> float | None:
         """A metric (`p99_ttft`, seconds; or one of RATES), where it is of requests without the first `warm_up` of them.
@@ -85,7 +88,12 @@ def kept_of(result: RunResult) -> Outcome:
     """What studies need of a run."""
     by_arrival = result.requests.sort_values("arrival_s", kind="stable")
     per_request = {metric: by_arrival[f"{metric}_s"].to_numpy(float) for metric in PER_REQUEST}
-    return Outcome(result.experiment.seed, result.summary, per_request, by_arrival["arrival_s"].to_numpy(float))
+    arrival_s = by_arrival["arrival_s"].to_numpy(float)
+    until_s = arrival_s[-1] if len(arrival_s) else math.inf
+    if result.experiment.workload.conversations is not None and "session_id" in by_arrival:
+        begun_s = by_arrival.groupby("session_id")["arrival_s"].min()
+        until_s = begun_s.max()
+    return Outcome(result.experiment.seed, result.summary, per_request, arrival_s, float(until_s))
 
 
 def outcomes(experiments: Iterable[Experiment], pool: Executor | None = None) -> Iterator[Outcome]:

@@ -75,7 +75,7 @@ def common_start_up(workloads: Sequence[WorkloadSpec], outcomes: Sequence[Sequen
 
 
 def cool_down(outcomes: Sequence[Outcome]) -> int:
-    """How many requests arrive from the first one on that has no answer yet at the last arrival; the mean."""
+    """How many requests arrive from the first one on that has no answer when the system begins to empty; the mean."""
     return math.ceil(np.mean([_unanswered_on(outcome) for outcome in outcomes]))
 
 
@@ -83,7 +83,8 @@ def _unanswered_on(outcome: Outcome) -> int:
     if not len(outcome.arrival_s):
         return 0
     finish_s = outcome.arrival_s + outcome.per_request["e2e"]
-    return len(finish_s) - int(np.argmax(finish_s > outcome.arrival_s[-1]))
+    until_s = min(outcome.company_until_s, outcome.arrival_s[-1])
+    return len(finish_s) - int(np.argmax(finish_s > until_s))
 
 
 def _too_short(first: int, last: int, requests: int) -> str:

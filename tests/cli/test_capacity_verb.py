@@ -91,7 +91,7 @@ def test_users(capacity):
         (["--slo", "p90_tpot<1"], "is met at every rate that the engine keeps up with"),
         (["--attainment", "0.9", "--slo", "p99_itl<1"], "no single request can keep"),
         (["--over", "users"], "search over rate"),
-        (["--budget", "1000"], "(--budget)"),
+        (["--budget", "1000"], "(--budget 141180)"),
         (["--set", "slo={}"], "nothing to meet"),
     ],
 )

@@ -53,7 +53,7 @@ def test_json_has_elasticities_by_input_and_metric(sensitivity):
     [
         (("--inputs", "rate"), "error: inputs: unknown number 'rate'"),
         (("--metrics", "p99_latency"), "error: --metrics: unknown metric 'p99_latency'"),
-        (("--step", 2), "error: --step: got 2, must be above 0"),
+        (("--step", 2), "error: --step: got 2, must be at least 0.005"),
         (("--replications", 1), "error: --replications: got 1"),
         (("--level", 0), "error: --level: got 0"),
     ],

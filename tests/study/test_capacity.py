@@ -162,7 +162,10 @@ TRACE = "arrival_s,prompt_tokens,output_tokens\n" + "\n".join(f"{0.2 * n},1,1" f
         ("p99_ttft<1,p99_ttft<2", r"limits a metric twice; drop one"),
         ("max_ttft<1", r"'max_ttft' depends on how long one looks.*limit a percentile, such as p99_ttft"),
         ("ttft<1", r"'ttft' is a limit on each request.*give attainment, such as 0.99, or .* such as p99_ttft"),
-        ("p99.99_ttft<1", r"slo.p99.99_ttft: takes runs of 1,176,471 requests.*limit a lower percentile.*\(--budget\)"),
+        (
+            "p99.99_ttft<1",
+            r"slo.p99.99_ttft: takes runs of 1,176,471 requests.*limit a lower percentile.*\(--budget 35294130\)",
+        ),
     ],
 )
 def test_an_slo_that_cannot_be_read_or_measured(slo, words):
@@ -201,6 +204,19 @@ def test_an_option_that_makes_no_sense(options, words):
 def test_arrivals_that_have_nothing_to_turn(arrivals, over, words):
     with pytest.raises(sim.InputError, match=words):
         find({"workload.arrivals": arrivals}, slo="p99_ttft<1", over=over)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"engine.max_concurrent_requests": 20}, r"engine.max_concurrent_requests: requests that are lost .* drop it"),
+        ({"workload.patience_s": 2}, r"workload.patience_s: requests that are lost have no latency.*drop it"),
+        ({"workload.conversations": {"turns": 3}}, r"workload.conversations: .*search over users"),
+    ],
+)
+def test_loads_that_are_not_what_is_served(change, words):
+    with pytest.raises(sim.InputError, match=words):
+        find(change, slo="p99_ttft<1")
 
 
 def test_an_slo_that_is_missed_by_an_idle_engine():

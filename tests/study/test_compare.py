@@ -45,6 +45,16 @@ def of_values(compared, name: str) -> tuple[np.ndarray, ...]:
     return tuple(values.loc[values["config"] == system.key, name].to_numpy() for system in compared.systems)
 
 
+# ---- notes ---------------------------------------------------------------------------------------------------------
+
+
+def test_requests_that_are_lost_are_told_of():
+    limited = experiment({"engine.max_concurrent_requests": 3, "workload.arrivals.rate": 30})
+    found = sim.compare([experiment({"workload.arrivals.rate": 30}), limited], replications=3, metrics=["mean_e2e"])
+    assert [text for text in found.notes if text.startswith("B loses ") and text.endswith("compare goodput")]
+    assert not [text for text in found.notes if text.startswith("A loses")]
+
+
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 

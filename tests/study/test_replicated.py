@@ -15,7 +15,7 @@ import sim
 from sim.errors import InputError
 from sim.stats.interval import Interval
 from sim.study.across_runs import Sample
-from sim.study.replicate import STUDIED, Outcome
+from sim.study.replicate import STUDIED, Outcome, kept_of
 from sim.study.replicated import check_level, replicate
 from sim.study.start_up import average_e2e_s, cool_down, start_up
 from sim.study.store import to_json
@@ -150,6 +150,22 @@ def outcome(e2e_s: list[float], gap_s: float = 1.0) -> Outcome:
 
 def test_the_average_of_replications_goes_as_far_as_all_of_them():
     assert average_e2e_s([outcome([1, 2, 3]), outcome([3, 4])]).tolist() == [2, 3]
+
+
+def test_where_conversations_begin_at_a_rate_the_cool_down_begins_when_the_last_one_has_begun():
+    talks = {
+        "workload.conversations": {"turns": 4, "think_time_s": 5},
+        "workload.arrivals.rate": 2,
+        "workload.num_requests": 80,
+    }
+    result = sim.run(experiment(talks))
+    table = result.requests
+    last_begins_s = table.groupby("session_id")["arrival_s"].min().max()
+    by_arrival = table.sort_values("arrival_s")
+    first_left_out = (by_arrival["finish_s"] > last_begins_s).to_numpy().argmax()
+    assert cool_down([kept_of(result)]) == len(table) - first_left_out
+    assert (table["arrival_s"] > last_begins_s).sum() > 20
+    assert any("those under way only finish" in text for text in result.experiment.notes)
 
 
 def test_the_cool_down_begins_with_the_first_request_that_outlasts_the_arrivals():

@@ -96,11 +96,11 @@ def _check_length(dial: Dial, slo: Slo, budget: int) -> None:
             )
     run_requests = dial.recording or requests_for(least_requests(slo.tail))
     if run_requests * LEAST_RUNS > budget:
-        remedy = "set workload.num_requests" if dial.recording else "limit a lower percentile, such as p99"
+        remedy = "set workload.num_requests" if dial.recording else "limit a lower percentile"
         raise InputError(
             f"slo.{name}: takes runs of {run_requests:,} requests, and a search about {LEAST_RUNS} of them, together "
             f"{run_requests * LEAST_RUNS:,}; the budget is {budget:,} simulated requests; {remedy}, or raise "
-            "budget_requests (--budget)"
+            f"budget_requests (--budget {run_requests * LEAST_RUNS})"
         )
 
 

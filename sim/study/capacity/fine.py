@@ -32,6 +32,8 @@ STEP = 1.08
 CHANGE, NEAREST, FURTHEST = 0.1, 0.02, 0.1
 """The two sides are so far away that the metric changes by about such a share, within these shares of the load: far
 enough to see its slope behind the noise, near enough for a line."""
+STRAIGHT = 0.005
+"""A metric is a line between the two sides where runs in the middle move the crossing by no more than this share."""
 BESIDE = 1.02
 """Loads within this factor of the crossing say whether the queue is kept up with there."""
 MOST_MOVES = 12
@@ -83,8 +85,8 @@ class Fine:
         met, missed = self._bracket(coarse.guess(runs))
         place = self._line([met, missed]).place
         low, high = self._fit_around(min(max(place, met.load), missed.load))
-        self._replicate((low, high), range(min(PAIRS, self.replications or PAIRS)))
-        found = self._narrow(low, high)
+        self._pair(low, high)
+        found = self._narrow(*self._straighten(low, high))
         if self._grows(found):
             refuse_met(runs, coarse)
         return found
@@ -151,8 +153,25 @@ class Fine:
                 low, high = self._next(low, self.side**-2), low
                 if low == high:
                     refuse_idle(self.runs, self._near(high, high))
-            self._replicate((low, high), range(min(PAIRS, self.replications or PAIRS)))
+            self._pair(low, high)
         return low, high
+
+    def _straighten(self, low: float, high: float) -> tuple[float, float]:
+        """Closer sides until the metric is a line between them: one that bends reaches its limit elsewhere."""
+        while True:
+            low, high = self._follow(low, high)
+            crossing = self._line(self._near(low, high))
+            place = self.runs.dial.fit(crossing.place)
+            if not low < place < high or not self._affords(3 * PAIRS):
+                return low, high
+            self._pair(place)
+            means = [np.mean([one.values[crossing.first] for one in self._near(at, at)]) for at in (low, place, high)]
+            bent = float(np.interp(self.runs.slo.bounds[crossing.first], means, (low, place, high)))
+            if abs(bent - place) <= STRAIGHT * place or self.side <= 1 + NEAREST:
+                return low, high
+            self.side = 1 + (self.side - 1) / 2
+            low, high = self._fit_around(bent)
+            self._pair(low, high)
 
     def _more(self, crossing: Crossing) -> tuple[int, bool]:
         """How many replications to run before the next look, and whether it is narrow enough already."""
@@ -195,6 +214,10 @@ class Fine:
     def _near(self, low: float, high: float) -> list[Measurement]:
         """Runs of full length between two loads or at them."""
         return [one for one in self.runs.measurements if one.requests == self.requests and low <= one.load <= high]
+
+    def _pair(self, *loads: float) -> None:
+        """The first few seeds at each of these loads."""
+        self._replicate(loads, range(min(PAIRS, self.replications or PAIRS)))
 
     def _replicate(self, loads: Sequence[float], replications: Sequence[int]) -> None:
         """The same seeds at each of these loads."""

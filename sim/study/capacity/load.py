@@ -44,7 +44,7 @@ class Dial:
         """What the load counts."""
         if self.over == "users":
             return "users"
-        return "requests/s" if self.experiment.workload.conversations is None else "conversations/s"
+        return "requests/s"
 
     @property
     def is_whole(self) -> bool:
@@ -84,6 +84,7 @@ class Dial:
 
 def dial_for(experiment: Experiment, over: str | None = None) -> Dial:
     """The dial of an experiment: its users if the loop is closed, else its rate. Raises InputError where neither is."""
+    _check_serves_all(experiment)
     if over is not None and over not in OVER:
         raise InputError(f"over: got '{over}', must be rate or users")
     arrivals = experiment.workload.arrivals
@@ -103,7 +104,26 @@ def dial_for(experiment: Experiment, over: str | None = None) -> Dial:
     if experiment.workload.trace is not None:
         return _dial_of_recording(experiment)
     _check_has_a_rate(experiment)
+    if experiment.workload.conversations is not None:
+        raise InputError(
+            "workload.conversations: where they begin at a rate, half of a run may be their last turns, at no such "
+            "load; search over users, workload.arrivals={process: closed_loop, users: 1}"
+        )
     return Dial(experiment, "rate")
+
+
+def _check_serves_all(experiment: Experiment) -> None:
+    """A metric of those who were answered says nothing of a load at which others are turned away."""
+    lossy = {
+        "engine.max_concurrent_requests": experiment.engine.max_concurrent_requests,
+        "workload.patience_s": experiment.workload.patience_s,
+    }
+    for key, value in lossy.items():
+        if value is not None:
+            raise InputError(
+                f"{key}: requests that are lost have no latency, so the more are lost the better an SLO is met; drop "
+                "it to learn what load is carried, and compare runs with it by their good_request_fraction"
+            )
 
 
 def _check_has_a_rate(experiment: Experiment) -> None:

@@ -32,7 +32,8 @@ from sim.study.start_up import StartUp, common_start_up
 
 STEP = 0.05
 """Small enough for a straight line at moderate load, large enough to tell from chance."""
-MOST_STEP = 0.5
+LEAST_STEP, MOST_STEP = 0.005, 0.5
+"""Below, arrivals only slide within the iteration under way, which says nothing of what another load does."""
 METRICS = ("p99_ttft", "p50_ttft", "p99_tpot", "mean_e2e")
 """What is looked at where nobody says what."""
 
@@ -74,8 +75,9 @@ def sensitivity(
 
 def check_step(step: float, name: str = "step") -> None:
     """Refuse what is no small share."""
-    if not 0 < step <= MOST_STEP:
-        raise InputError(f"{name}: got {step:g}, must be above 0 and at most {MOST_STEP:g}, such as {STEP:g} for 5 %")
+    if not LEAST_STEP <= step <= MOST_STEP:
+        allowed = f"must be at least {LEAST_STEP:g} and at most {MOST_STEP:g}"
+        raise InputError(f"{name}: got {step:g}, {allowed}, such as {STEP:g} for 5 %")
 
 
 def plan_sensitivity(

@@ -13,6 +13,11 @@ from sim.specs.experiment import Experiment
 SECTIONS = ("accelerator", "cost", "engine", "workload")
 """Of a config, those that have inputs; what an engine's model is, is no question of a little more or less."""
 
+DIVIDES_MEMORY = (
+    "accelerator.memory_bytes", "engine.gpu_memory_utilization", "engine.block_size", "engine.tensor_parallel_size",
+)  # fmt: skip
+"""Numbers that do so before anything runs; of them only engine.num_gpu_blocks is left to vary."""
+
 LENGTHS = ("value", "mean")
 """The numbers of a length distribution that say how long."""
 
@@ -68,6 +73,11 @@ def varied(experiment: Experiment, key: str, step: float) -> Input:
     Raises InputError where the experiment has no such number, or cannot have it otherwise.
     """
     there = numbers(experiment)
+    if key in DIVIDES_MEMORY:
+        raise InputError(
+            f"inputs: {key} decides how many KV blocks there are before anything runs; vary engine.num_gpu_blocks "
+            "instead, or compare configs with other values"
+        )
     if key not in there:
         raise InputError(f"inputs: unknown number '{key}'; {did_you_mean(key, there)}")
     value = there[key]
@@ -88,7 +98,7 @@ def _with(experiment: Experiment, key: str, value: float) -> Experiment:
     try:
         return experiment_from(changed)
     except InputError as error:
-        raise InputError(f"inputs: {key} cannot be {value:g}: {error}; leave it out, or take a smaller step") from None
+        raise InputError(f"inputs: {key} cannot be {value:g}: {error}; leave it out, or take another step") from None
 
 
 def _leaves(path: Sequence[str], value: Any) -> Iterator[tuple[Sequence[str], float]]:
