@@ -12,7 +12,7 @@ import typer
 
 from sim.cli.compare_report import print_comparison
 from sim.cli.options import JsonOption, SetOption, note, stdout
-from sim.cli.workers import paired_study
+from sim.cli.workers import in_workers
 from sim.config import load_experiment
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
@@ -70,8 +70,10 @@ def compare_command(
     for experiment in experiments.values():
         keep_inputs(out, experiment, FILES)
     with result_folder(out):
-        compared = paired_study(
-            min(workers, plan.count * len(plan.experiments)), partial(run_comparison, plan), "config"
+        compared = in_workers(
+            min(workers, plan.count * len(plan.experiments)),
+            partial(run_comparison, plan),
+            "three replications of every config were",
         )
         _write(compared, out, plots)
     if json_:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
-import typer
-
-from sim.cli.options import note
-from sim.cli.workers import end_workers, runs_bar, worker_pool
+from sim.cli.workers import in_workers
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.study.replicate import replications
 from sim.study.replicated import COUNT, MOST, Replicated, check_count, check_level, replicate
+from sim.study.seeded_runs import Watch
 from sim.study.targets import check_targets, parse_targets
 
 
@@ -47,12 +46,8 @@ def wish_for(
 
 def run_replicated(experiment: Experiment, wish: Wish) -> Replicated:
     """In a process pool; Ctrl-C ends the workers and keeps the replications that are finished."""
-    with worker_pool(min(wish.workers, wish.count)) as pool, runs_bar() as show:
-        try:
-            replicated = replicate(experiment, wish.count, wish.level, pool, wish.until, show)
-        except KeyboardInterrupt:
-            note("interrupted before the first replication was finished; nothing is kept")
-            raise typer.Exit(130) from None
-        if replicated.interrupted:
-            end_workers()
-        return replicated
+
+    def study(pool: Executor, show: Watch) -> Replicated:
+        return replicate(experiment, wish.count, wish.level, pool, wish.until, show)
+
+    return in_workers(min(wish.workers, wish.count), study, "the first replication was")

@@ -11,7 +11,7 @@ import typer
 
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stdout
 from sim.cli.sensitivity_report import print_sensitivity
-from sim.cli.workers import paired_study
+from sim.cli.workers import in_workers
 from sim.config import load_experiment
 from sim.study.compare import check_metrics, check_pairs
 from sim.study.compare_words import spoken
@@ -56,7 +56,11 @@ def sensitivity_command(
     plan = plan_sensitivity(experiment, keys, names, step, replications, level)
     keep_inputs(out, experiment, FILES)
     with result_folder(out):
-        found = paired_study(min(workers, plan.count * len(plan.systems)), partial(run_sensitivity, plan), "variant")
+        found = in_workers(
+            min(workers, plan.count * len(plan.systems)),
+            partial(run_sensitivity, plan),
+            "three replications of every variant were",
+        )
         _write(found, out, plots)
     if json_:
         print(to_json(found.to_dict() | {"notes": list(found.notes)}))

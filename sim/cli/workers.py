@@ -25,14 +25,15 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     except BrokenProcessPool:
         raise ServesimError("a worker process died, perhaps for lack of memory; try --workers 1") from None
     except BaseException:
-        end_workers()
+        end_workers(pool)
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def end_workers() -> None:
-    """Whatever they are doing."""
+def end_workers(pool: ProcessPoolExecutor) -> None:
+    """Whatever they are doing. First the pool drops what waits: it cannot fail work that was cancelled already."""
+    pool.shutdown(wait=False, cancel_futures=True)
     for process in multiprocessing.active_children():
         process.terminate()
 
@@ -49,16 +50,16 @@ class Study(Protocol):
 StudyT = TypeVar("StudyT", bound=Study)
 
 
-def paired_study(workers: int, study: Callable[[Executor, Callable[[int, int], None]], StudyT], each: str) -> StudyT:
-    """A study of paired runs in a process pool; after Ctrl-C the workers end, and whole replications are kept."""
+def in_workers(workers: int, study: Callable[[Executor, Callable[[int, int], None]], StudyT], least: str) -> StudyT:
+    """A study in a process pool; Ctrl-C ends the workers, and what was finished is kept if that is the `least`."""
     with worker_pool(workers) as pool, runs_bar() as show:
         try:
             found = study(pool, show)
         except KeyboardInterrupt:
-            note(f"interrupted before three replications of every {each} were finished; nothing is kept")
+            note(f"interrupted before {least} finished; nothing is kept")
             raise typer.Exit(130) from None
         if found.interrupted:
-            end_workers()
+            end_workers(pool)
         return found
 
 
