@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sim.cli.options import note, stderr
 from sim.errors import ServesimError
+
+DROPPED_AFTER_S = 0.1
+"""By then a pool that is shut down has dropped the work that waits."""
 
 
 @contextmanager
@@ -28,14 +32,19 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         end_workers(pool)
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def end_workers(pool: ProcessPoolExecutor) -> None:
-    """Whatever they are doing. First the pool drops what waits: it cannot fail work that was cancelled already."""
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in multiprocessing.active_children():
-        process.terminate()
+    """Whatever they are doing. The pool drops what waits first: it cannot fail work that was cancelled already."""
+    processes = multiprocessing.active_children()
+
+    def terminate() -> None:
+        for process in processes:
+            process.terminate()
+
+    threading.Timer(DROPPED_AFTER_S, terminate).start()
+    pool.shutdown(cancel_futures=True)
 
 
 class Study(Protocol):
