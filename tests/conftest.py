@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from oracles import table
 
 REPOSITORY = Path(__file__).parents[1]
+
+settings.register_profile("the same examples every time", deadline=None, derandomize=True)
+settings.load_profile("the same examples every time")
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from sim.serving.simulation import RunLog, simulate
 from sim.specs.experiment import Experiment
 from sim.workload.workload import Workload
 
-CASES = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+CASES = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 EVERYDAY, DEEP = range(2), range(2, 42)
 SEEDS = [*EVERYDAY, *(pytest.param(seed, marks=pytest.mark.deep) for seed in DEEP)]
 PATIENCE_S = st.integers(1, 3000).map(lambda count: count * math.sqrt(2) * 1e-4) | st.sampled_from([0.01, 0.02, 0.05])

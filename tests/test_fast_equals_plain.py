@@ -31,7 +31,7 @@ from sim.workload.workload import Workload
 ANY = experiment()
 """Its model and accelerator serve everywhere; engine, cost and workload are replaced."""
 
-CASES = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+CASES = settings(max_examples=250, suppress_health_check=list(HealthCheck))
 EVERYDAY, DEEP = range(8), range(8, 88)
 SEEDS = [*EVERYDAY, *(pytest.param(seed, marks=pytest.mark.deep) for seed in DEEP)]
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sim.cli.compare_report import print_comparison
-from sim.cli.options import JsonOption, SetOption, note, stdout
+from sim.cli.options import JsonOption, SetOption, names_in, note, stdout
 from sim.cli.workers import in_workers
 from sim.config import load_experiment
 from sim.errors import InputError
@@ -61,7 +61,7 @@ def compare_command(
     plots: Annotated[bool, typer.Option(help="Draw the picture.")] = True,
 ) -> None:
     """Compare configs under common random numbers: the same arrivals and lengths for all, seed by seed."""
-    names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+    names = names_in(metrics)
     _check_options(replications, level, same_within, names)
     experiments = _experiments(configs or [], set_ or [], vary or [], out)
     labels = dict(zip(keys(len(experiments)), experiments, strict=True))

@@ -26,6 +26,11 @@ stdout = Console(width=None if sys.stdout is not None and sys.stdout.isatty() el
 stderr = Console(stderr=True, emoji=False)
 
 
+def names_in(text: str | None) -> list[str] | None:
+    """The names in `a, b`; None where none were asked for."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def note(text: str) -> None:
     """A remark that is not the result: to standard error."""
     stderr.print(f"note: {printable(text)}", highlight=False, markup=False, soft_wrap=True)

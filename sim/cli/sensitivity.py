@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stdout
+from sim.cli.options import ConfigArgument, JsonOption, SetOption, names_in, note, stdout
 from sim.cli.sensitivity_report import print_sensitivity
 from sim.cli.workers import in_workers
 from sim.config import load_experiment
@@ -49,7 +49,7 @@ def sensitivity_command(
     check_pairs(replications, "--replications")
     check_level(level, "--level")
     check_step(step, "--step")
-    names, keys = _listed(metrics), _listed(inputs)
+    names, keys = names_in(metrics), names_in(inputs)
     if names is not None:
         check_metrics(names, "--metrics")
     experiment = load_experiment(config, set_ or [])
@@ -63,7 +63,7 @@ def sensitivity_command(
         )
         _write(found, out, plots)
     if json_:
-        print(to_json(found.to_dict() | {"notes": list(found.notes)}))
+        print(to_json(_whole(found)))
     else:
         print_sensitivity(stdout, found)
     for text in found.notes:
@@ -74,14 +74,14 @@ def sensitivity_command(
         raise typer.Exit(130)
 
 
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+def _whole(found: Sensitivity) -> dict[str, object]:
+    return found.to_dict() | {"notes": list(found.notes)}
 
 
 def _write(found: Sensitivity, out: Path, plots: bool) -> None:
     with writing(out):
         with replacing(out / RESULT) as path:
-            path.write_text(to_json(found.to_dict() | {"notes": list(found.notes)}) + "\n", encoding="utf-8")
+            path.write_text(to_json(_whole(found)) + "\n", encoding="utf-8")
         with replacing(out / TABLE) as path:
             found.table().to_csv(path, index=False)
         (out / PICTURE).unlink(missing_ok=True)

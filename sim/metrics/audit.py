@@ -34,7 +34,7 @@ def _laws(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
     """(law, one account of it, the other account)"""
     totals, core, requests, runs = run.log.recorder.totals, run.log.core, run.requests, run.runs
     pool, asked_tokens = core.pool, run.workload.table["output_tokens"]
-    if totals.refused or totals.abandoned:
+    if totals.lost:
         asked_tokens = asked_tokens.iloc[requests["request_id"]]
     prompt_tokens, cached_tokens, output_tokens = (
         int(requests[name].sum()) for name in ("prompt_tokens", "cached_tokens", "output_tokens")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import InputError
-from sim.metrics.latency import statistics
 from sim.specs.experiment import Experiment
-from sim.specs.metric_names import METRIC_NAMES, metric_of
+from sim.specs.metric_names import METRIC_NAMES
 from sim.study.run import RunResult, run
 from sim.study.sweep import Summary
 
@@ -32,8 +30,8 @@ STUDIED = (*METRIC_NAMES, *RATES)
 class Outcome:
     """What a study keeps of a run: its summary, and the seconds of each finished request by metric, as they arrived.
 
-    `arrival_s` is when that was. From `company_until_s` on the system empties: the last arrival, or where conversations
-    begin at a rate the beginning of the last one.
+    `arrival_s` is when that was. After the last arrival the system empties; where conversations begin at a rate, from
+    `company_until_s` on, the beginning of the last one.
     """
 
     seed: int
@@ -41,22 +39,6 @@ class Outcome:
     per_request: Mapping[str, FloatArray]
     arrival_s: FloatArray = field(default_factory=lambda: np.empty(0))
     company_until_s: float = math.inf
-
-    def value(self, name: str, warm_up: int = 0) -> float | None:
-        """A metric (`p99_ttft`, seconds; or one of RATES), where it is of requests without the first `warm_up` of them.
-
-        None where the run cannot tell: goodput without an SLO, TPOT of single tokens.
-        """
-        if name in RATES:
-            rate: float | None = self.summary[name]
-            return rate
-        metric = metric_of(name)
-        if metric not in PER_REQUEST or not warm_up:
-            of_all: float | None = self.summary["sim"]["metrics"][name]
-            return of_all
-        statistic, values = name.partition("_")[0], known(self.per_request[metric][warm_up:])
-        percentiles = [int(statistic[1:])] if statistic[1:].isdigit() else []
-        return statistics(values, percentiles)[statistic]
 
 
 def known(values: FloatArray) -> FloatArray:
@@ -88,14 +70,8 @@ def kept_of(result: RunResult) -> Outcome:
     """What studies need of a run."""
     by_arrival = result.requests.sort_values("arrival_s", kind="stable")
     per_request = {metric: by_arrival[f"{metric}_s"].to_numpy(float) for metric in PER_REQUEST}
-    arrival_s = by_arrival["arrival_s"].to_numpy(float)
-    until_s = arrival_s[-1] if len(arrival_s) else math.inf
+    until_s = math.inf
     if result.experiment.workload.conversations is not None and "session_id" in by_arrival:
-        begun_s = by_arrival.groupby("session_id")["arrival_s"].min()
-        until_s = begun_s.max()
-    return Outcome(result.experiment.seed, result.summary, per_request, arrival_s, float(until_s))
-
-
-def outcomes(experiments: Iterable[Experiment], pool: Executor | None = None) -> Iterator[Outcome]:
-    """The outcome of each experiment, in order; in the processes of `pool`, or here."""
-    return map(outcome_of, experiments) if pool is None else pool.map(outcome_of, experiments)
+        until_s = float(by_arrival.groupby("session_id")["arrival_s"].min().max())
+    arrival_s = by_arrival["arrival_s"].to_numpy(float)
+    return Outcome(result.experiment.seed, result.summary, per_request, arrival_s, until_s)

@@ -47,7 +47,7 @@ def test_of_every_engine(changes):
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(scenario=scenarios())
 def test_of_any_engine(scenario: Scenario):
     case, records = ANY.model_copy(update={"engine": scenario.engine, "cost": scenario.cost}), []

@@ -83,7 +83,7 @@ class Drive:
 # ---- the properties -------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=1500)
 @given(scenarios())
 def test_the_laws_hold_after_every_call_and_everybody_is_served(scenario: Scenario) -> None:
     engine, arrivals = scenario
@@ -117,7 +117,7 @@ def test_the_laws_hold_after_every_call_and_everybody_is_served(scenario: Scenar
         assert first_admitted == sorted(outputs), "order of first admission is order of arrival"
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500)
 @given(scenarios(), st.integers(0, 2**32))
 def test_repeating_a_plan_is_the_same_as_asking_again(scenario: Scenario, seed: int) -> None:
     """As often as the horizon says, or less."""

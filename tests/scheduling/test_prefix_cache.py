@@ -82,7 +82,7 @@ OWN_TEXTS = st.sampled_from([None, None, None, "c", "d"])
 ACTIONS = st.lists(st.tuples(st.sampled_from("aaagggl"), st.integers(0, 30), st.integers(1, 13)), max_size=60)
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=1500)
 @given(st.integers(6, 30), st.lists(st.tuples(texts("ab"), OWN_TEXTS), min_size=4, max_size=12), ACTIONS)
 def test_runs_find_what_single_blocks_find(count, spoken, actions):
     fast, plain = CachingBlockPool(count, BLOCK), PlainBlocks(count)
@@ -147,7 +147,7 @@ def turns(lengths: list[tuple[int, int]], prefix: int, in_pieces: bool) -> list[
 MESSAGES = st.lists(st.tuples(st.integers(1, 7), st.integers(1, 7)), min_size=2, max_size=4)
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500)
 @given(MESSAGES, st.integers(0, 11), st.booleans())
 def test_a_turn_finds_all_full_blocks_that_were_computed_before_it(lengths, prefix, in_pieces):
     """The last token of an answer is never computed: of p + o tokens, floor((p + o - 1) / block) blocks are there."""

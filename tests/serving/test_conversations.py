@@ -114,7 +114,7 @@ def full(tokens: pd.Series[int]) -> pd.Series[int]:
 
 @pytest.mark.parametrize("loop", [{}, CLOSED], ids=["open", "closed"])
 @pytest.mark.parametrize("engine", [SYNC, ASYNC], ids=["sync", "async"])
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1000), think_time_s=st.sampled_from([None, THINKING]))
 def test_a_turn_finds_what_was_said_but_the_last_token(
     loop: dict[str, Any], engine: dict[str, Any], seed: int, think_time_s: dict[str, Any] | None

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unfit_values import UNFIT, places, replaced
 
@@ -98,7 +98,6 @@ def test_so_are_peaks_and_efficiencies(part, key, value):
 H20 = catalogue.entry("accelerators", "h20", "accelerator")
 
 
-@settings(deadline=None)
 @given(st.sampled_from(list(places(H20))), UNFIT)
 def test_any_value_anywhere_is_read_or_refused(place, value):
     try:

@@ -99,14 +99,13 @@ def test_every_family_is_read(family):
     assert model_from_hf(FAMILIES[family], family, "x.json").total_parameters > 0
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data(), st.sampled_from(list(FAMILIES)), ANYTHING)
 def test_any_value_anywhere_is_read_or_refused(data, family, value):
     place = data.draw(st.sampled_from(list(places(FAMILIES[family]))))
     is_read_or_refused(replaced(FAMILIES[family], place, value))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(list(FAMILIES)), st.sampled_from(["layer_types", "quantization_config", "text_config"]), ANYTHING
 )
@@ -114,14 +113,12 @@ def test_any_value_of_a_field_that_was_not_there_is_read_or_refused(family, fiel
     is_read_or_refused(FAMILIES[family] | {field: value})
 
 
-@settings(deadline=None)
 @given(st.sampled_from(list(places(QUANTIZATION_FILE))), ANYTHING)
 @example(("quantization",), "FP8")
 def test_any_value_in_the_file_beside_it_is_read_or_refused(place, value):
     is_read_or_refused(LLAMA, replaced(QUANTIZATION_FILE, place, value))
 
 
-@settings(deadline=None)
 @given(st.data(), UNFIT)
 def test_any_value_anywhere_in_a_published_config_is_read_or_refused(measured_data, data, value):
     path = data.draw(st.sampled_from(sorted((measured_data / "hf_configs").glob("*.json"))))

@@ -40,7 +40,7 @@ SNIPPETS = (
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.lists(st.sampled_from(SNIPPETS), max_size=12).map("".join))
 def test_any_text_is_a_value_or_refused(text):
     try:

@@ -36,7 +36,7 @@ def test_the_value_is_the_number_a_summary_prints(count):
 
 
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-10, 10), p=st.sampled_from([0.1, 0.5, 0.9]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_units_do_not_matter(scale, shift, p):
     for estimate in (batch_mean_interval, lambda values: batch_quantile_interval(values, p)):
         base, other = estimate(INDEPENDENT), estimate(scale * INDEPENDENT + shift)
@@ -46,7 +46,6 @@ def test_units_do_not_matter(scale, shift, p):
 
 
 @given(level=st.floats(0.5, 0.98))
-@settings(deadline=None)
 def test_a_higher_level_is_a_wider_interval(level):
     narrow, wide = batch_mean_interval(INDEPENDENT, level), batch_mean_interval(INDEPENDENT, level + 0.01)
     assert wide.low < narrow.low < narrow.value < narrow.high < wide.high

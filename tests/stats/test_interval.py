@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -41,7 +41,6 @@ def test_half_width_relative_to_the_value(found, relative):
     degrees=st.integers(1, 500),
     level=st.floats(0.5, 0.999),
 )
-@settings(deadline=None)
 def test_student_interval_is_scipys(mean, error, degrees, level):
     found = student_interval(mean, error, degrees, level, degrees + 1, "t")
     assert (found.low, found.high) == pytest.approx(stats.t.interval(level, degrees, mean, error), rel=1e-6, abs=1e-6)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known_series import mm1_correlation_time, mm1_mean
 
@@ -31,7 +31,6 @@ def test_a_batch_holds_a_hundred_observations_beyond_its_quantile(p, size):
 
 
 @given(p=st.floats(0.01, 0.99))
-@settings(deadline=None)
 def test_low_quantiles_need_as_much_as_high_ones(p):
     assert batch_size_for_quantile(p) == pytest.approx(batch_size_for_quantile(1 - p), abs=1)
 

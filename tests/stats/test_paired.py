@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles.recursions import lindley_waits
 from scipy import stats
@@ -26,7 +26,6 @@ def found(baseline, other, **options) -> Comparison:
 
 
 @given(pairs=VALUES)
-@settings(deadline=None)
 def test_the_difference_has_scipys_paired_interval(pairs):
     a, b = np.array(pairs).T
     comparison = found(a, b)
@@ -38,7 +37,6 @@ def test_the_difference_has_scipys_paired_interval(pairs):
 
 
 @given(pairs=VALUES)
-@settings(deadline=None)
 def test_seen_from_the_other_side_the_verdict_turns_round(pairs):
     a, b = np.array(pairs).T
     opposite = {"lower": "higher", "higher": "lower", "unknown": "unknown", "same": "same"}

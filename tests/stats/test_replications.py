@@ -17,7 +17,6 @@ TOKENS, SECONDS = RANDOM.uniform(900, 1100, 12), RANDOM.uniform(8, 12, 12)
 
 
 @given(values=VALUES, level=st.floats(0.5, 0.99))
-@settings(deadline=None)
 def test_means_have_scipys_t_interval(values, level):
     found = mean_interval(values, level)
     standard_error = np.std(values, ddof=1) / len(values) ** 0.5
@@ -28,7 +27,6 @@ def test_means_have_scipys_t_interval(values, level):
 
 
 @given(values=VALUES, seed=st.integers(0, 9))
-@settings(deadline=None)
 def test_the_order_of_replications_does_not_matter(values, seed):
     one, other = mean_interval(values), mean_interval(np.random.default_rng(seed).permutation(values))
     assert (one.low, one.high) == pytest.approx((other.low, other.high), rel=1e-9, abs=1e-9)
@@ -61,7 +59,6 @@ def test_a_ratio_that_never_varies_is_exact():
 
 
 @given(scale=st.floats(0.01, 100))
-@settings(deadline=None)
 def test_a_ratio_scales_with_its_numerator(scale):
     one, other = ratio_interval(TOKENS, SECONDS), ratio_interval(scale * TOKENS, SECONDS)
     assert (other.low, other.high) == pytest.approx((scale * one.low, scale * one.high))
@@ -95,7 +92,7 @@ def test_quantiles_are_those_of_all_observations(lengths):
 
 
 @given(seed=st.integers(0, 99))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_order_of_replications_does_not_matter_to_quantiles(seed):
     replications = exponentials([2_000, 2_100, 2_200])
     order = np.random.default_rng(seed).permutation(3)

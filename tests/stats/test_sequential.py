@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.stats.interval import Interval, Refused
@@ -14,7 +14,6 @@ VALUES = st.lists(st.floats(0.1, 100), min_size=0, max_size=60)
 
 
 @given(values=VALUES, target=st.floats(1e-3, 1))
-@settings(deadline=None)
 def test_either_it_is_met_or_more_are_to_run(values, target):
     state = progress(values, target)
     if state.met:

@@ -21,7 +21,7 @@ def plain_mser5(replications: np.ndarray) -> int | None:
 
 
 @given(seed=st.integers(0, 999), start=st.floats(-20, 20), count=st.integers(20, 120))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_mser5_is_its_definition(seed, start, count):
     noise = np.random.default_rng(seed).normal(size=(12, 5 * count))
     replications = noise + start * np.exp(-np.arange(5 * count) / 10)

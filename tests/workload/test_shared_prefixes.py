@@ -104,7 +104,7 @@ def test_a_repeat_is_of_any_different_prompt_so_far() -> None:
 
 
 @given(st.floats(0, 1), st.integers(1, 200), st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 def test_an_original_stands_before_its_repeats(probability: float, count: int, seed: int) -> None:
     originals = draw_originals(probability, count, seed)
     assert (originals <= np.arange(count)).all()

@@ -60,7 +60,7 @@ LENGTHS = st.integers(1, 10)
 
 
 @given(st.data(), st.integers(1, 25))
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500)
 def test_pairs_are_dealt_as_one_by_one(data: st.DataObject, count: int) -> None:
     pairs = data.draw(st.lists(st.tuples(LENGTHS, LENGTHS), min_size=2 * count, max_size=2 * count))
     most_turns = data.draw(st.lists(st.integers(1, 8) | st.just(10**9), min_size=count, max_size=count))
