@@ -38,7 +38,7 @@ MEANS: dict[str, str] = {
 REPLICATIONS = {
     "M/D/1-1": 12, "M/D/1-2": 30, "M/D/1-3": 20, "M/M/1-1": 18, "M/M/1-2": 60, "M/M/1-3": 30,
     "M/Geo/1-1": 16, "M/Geo/1-2": 50, "M/Geo/1-3": 30, "M/G/1-lognormal-1": 140, "M/G/1-lognormal-2": 320,
-    "M/G/1-lognormal-3": 90, "Gamma/M/1-1": 20, "Gamma/M/1-2": 50, "Gamma/M/1-3": 60,
+    "M/G/1-lognormal-3": 90, "Gamma/M/1-1": 20, "Gamma/M/1-2": 50, "Gamma/M/1-3": 90,
     "M/M/c-1": 50, "M/M/c-2": 30, "M/M/c-3": 50, "M/D/c-1": 36, "M/D/c-2": 20, "M/D/c-3": 40,
     "bulk-M/D[1,b]/1-2": 14, "bulk-M/D[1,b]/1-4": 18, "dynamic-batching-Inoue-2": 12, "dynamic-batching-Inoue-3": 12,
 }  # fmt: skip

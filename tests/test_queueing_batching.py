@@ -101,7 +101,8 @@ def test_continuous_batching_at_any_point_is_as_its_chain_says(number: int) -> N
     case = any_point(number)
     output = {"output": geometric(1 / case.params["p"])} if case.params["p"] < 1 else {}
     settings = {"arrivals": poisson(case.params["lam"]), "cost": affine(case.params), **output}
-    runs = (sim.run(build(settings, 6000, seed, max_num_seqs=case.params["m"])) for seed in seeds(case, 20))
+    length = 6000 if number < 4 else 18_000
+    runs = (sim.run(build(settings, length, seed, max_num_seqs=case.params["m"])) for seed in seeds(case, 20))
     found = [measured(run, case) for run in runs]
     assert_agrees(case, found, allowed=0.05, rare=never_idle(case), level=0.9999)
 
@@ -116,7 +117,7 @@ def test_unlimited_batching_at_constant_step(case: Case) -> None:
 
 @holds("constant-step-infinite-batch", "mean_steps_per_busy_run", deep=True)
 def test_busy_runs_of_unlimited_batching_at_constant_step(case: Case) -> None:
-    assert_agrees(case, long_replications(case, 24, 60_000))
+    assert_agrees(case, long_replications(case, 48, 60_000))
 
 
 # ---- bulk service ---------------------------------------------------------------------------------------------------
