@@ -20,10 +20,14 @@ PUBLISHED = {  # name: (total, active parameters in billions, weights in GB, KV 
     "llama-2-13b": (13.02, 13.02, 26.0, 819_200),
     "llama-2-70b": (68.98, 68.98, 138.0, 327_680),
     "llama-2-7b": (6.74, 6.74, 13.5, 524_288),
+    "llama-3-70b": (70.55, 70.55, 141.1, 327_680),
+    "llama-3-8b": (8.03, 8.03, 16.1, 131_072),
     "llama-3.1-405b": (405.85, 405.85, 811.7, 516_096),
     "llama-3.1-70b": (70.55, 70.55, 141.1, 327_680),
     "llama-3.1-70b-fp8": (70.55, 70.55, 72.7, 163_840),
     "llama-3.1-8b": (8.03, 8.03, 16.1, 131_072),
+    "llama-3.2-1b": (1.24, 1.24, 2.47, 32_768),
+    "llama-3.2-3b": (3.21, 3.21, 6.43, 114_688),
     "llama-3.3-70b": (70.55, 70.55, 141.1, 327_680),
     "llama-4-scout": (107.8, 17.2, 215.5, 196_608),
     "minimax-m2.5": (228.7, 11.03, 230.0, 253_952),
@@ -31,14 +35,18 @@ PUBLISHED = {  # name: (total, active parameters in billions, weights in GB, KV 
     "mistral-nemo-12b": (12.25, 12.25, 24.5, 163_840),
     "mixtral-8x7b": (46.70, 12.88, 93.4, 131_072),
     "phi-4": (14.66, 14.66, 29.3, 204_800),
+    "qwen2.5-14b": (14.77, 14.77, 29.5, 196_608),
     "qwen2.5-32b": (32.76, 32.76, 65.5, 262_144),
+    "qwen2.5-72b": (72.71, 72.71, 145.4, 327_680),
     "qwen2.5-7b": (7.62, 7.62, 15.2, 57_344),
     "qwen3-0.6b": (0.596, 0.596, 1.19, 114_688),
+    "qwen3-14b": (14.77, 14.77, 29.5, 163_840),
     "qwen3-235b-a22b": (235.09, 22.19, 470.2, 192_512),
     "qwen3-235b-a22b-nvfp4": (235.09, 22.19, 134, 96_256),
     "qwen3-30b-a3b": (30.53, 3.35, 61.1, 98_304),
     "qwen3-32b": (32.76, 32.76, 65.5, 262_144),
     "qwen3-32b-fp8": (32.76, 32.76, 34.3, 262_144),
+    "qwen3-4b": (4.02, 4.02, 8.04, 147_456),
     "qwen3-8b": (8.19, 8.19, 16.4, 147_456),
     "yi-34b": (34.39, 34.39, 68.8, 245_760),
 }
@@ -162,6 +170,25 @@ LLAMA = {
 LAYERS = 32 * (4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336)
 
 
+FLOAT8 = {"num_bits": 8, "type": "float"}
+
+
+@pytest.mark.parametrize(
+    ("group", "computes_in"),
+    [
+        ({"weights": FLOAT8, "input_activations": FLOAT8 | {"dynamic": True}}, "float8"),
+        ({"weights": FLOAT8, "input_activations": None}, None),
+        ({"weights": {"num_bits": 4, "type": "int"}, "input_activations": FLOAT8}, None),
+        ({"weights": {"num_bits": 8}, "input_activations": {"num_bits": 8}}, None),
+    ],
+)
+def test_compressed_tensors_multiply_in_8_bit_where_activations_are_so_too(group, computes_in):
+    written = {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}}
+    found = model_from_hf(LLAMA | {"quantization_config": written}, "x", "x.json").quantization
+    assert found is not None
+    assert (found.computes_in, found.mlp_bits) == (computes_in, group["weights"]["num_bits"])
+
+
 @pytest.mark.parametrize(
     ("quantization", "bits"),
     [
@@ -220,7 +247,7 @@ def test_layers_with_experts(fields, layers):
     assert model_from_hf(LLAMA | experts | fields, "x", "x.json").experts.num_moe_layers == layers
 
 
-def test_what_the_roofline_cannot_time_yet_is_refused_unless_another_cost_is_chosen():
+def test_what_the_textbook_cannot_time_is_refused_unless_another_cost_is_chosen():
     data = {
         "model": "gpt-oss-20b",
         "accelerator": "h100-sxm",
@@ -233,8 +260,10 @@ def test_what_the_roofline_cannot_time_yet_is_refused_unless_another_cost_is_cho
             "num_requests": 1,
         },
     }
-    with pytest.raises(InputError, match=r"cost.kind: roofline cannot time a mixture of experts yet"):
-        experiment_from(data)
+    with pytest.raises(
+        InputError, match=r"cost.kind: roofline cannot time a mixture of experts, which gpt-oss-20b has"
+    ):
+        experiment_from({**data, "cost": {"kind": "roofline"}})
     assert experiment_from(data | {"cost": {"kind": "constant", "step_s": 0.01}}).memory.weight_bytes < 14e9
 
 
