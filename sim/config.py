@@ -13,8 +13,8 @@ from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.accelerator import ASSUMED, AcceleratorSpec
 from sim.specs.base import Spec
-from sim.specs.cost import CostSpec, RooflineCost
-from sim.specs.engine import GATE_ALIAS, EngineSpec, own_name
+from sim.specs.cost import CostSpec, KernelsCost, RooflineCost
+from sim.specs.engine import GATE_ALIAS, NOT_YET, EngineSpec, own_name
 from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
@@ -34,17 +34,19 @@ class ConfigFile(Spec):
     model: str | dict[str, Any]
     accelerator: str | dict[str, Any]
     engine: dict[str, Any] = Field(default_factory=dict)
-    cost: CostSpec = Field(default_factory=RooflineCost)
+    cost: CostSpec = Field(default_factory=KernelsCost)
     workload: WorkloadSpec
     slo: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("cost", mode="before")
     @classmethod
-    def _roofline_by_default(cls, cost: Any) -> Any:
-        """A mapping that names only the roofline's own constants means the roofline."""
-        if isinstance(cost, dict) and "kind" not in cost and cost.keys() <= RooflineCost.model_fields.keys():
-            return {"kind": "roofline", **cost}
+    def _kind_by_its_constants(cls, cost: Any) -> Any:
+        """A mapping that names only constants of the kernels means them; likewise of the roofline."""
+        if isinstance(cost, dict) and "kind" not in cost:
+            for spec in (KernelsCost, RooflineCost):
+                if cost.keys() <= spec.model_fields.keys():
+                    return {"kind": spec.model_fields["kind"].default, **cost}
         return cost
 
 
@@ -79,7 +81,7 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
     """The experiment that `data` (the content of an experiment file) describes; paths are relative to `folder`."""
     config = validate(ConfigFile, data)
     model, accelerator = load_model(config.model, folder), load_accelerator(config.accelerator, folder)
-    _check_roofline(config.cost, model, accelerator)  # before memory, whose remedies are of no use to such a model
+    _check_cost(config.cost, model, accelerator)  # before memory, whose remedies are of no use to such a model
     return _complete(config, model, accelerator, folder, default_name)
 
 
@@ -212,6 +214,9 @@ def _without_aliases(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     given: dict[str, Any] = {}
     names: dict[str, str] = {}
     for key, value in written.items():
+        if key in NOT_YET:
+            _refuse_layout(key, value)
+            continue
         name = own_name(key)
         if name in names:
             alias, other = (key, names[name]) if key != name else (names[name], key)
@@ -224,6 +229,16 @@ def _without_aliases(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
             value = "whole_prompt" if value else "first_chunk"
         given[name], names[name] = value, key
     return given, names
+
+
+def _refuse_layout(key: str, value: object) -> None:
+    """Refuse a layout over several GPUs other than tensor parallelism, unless it is switched off."""
+    none, layout = NOT_YET[key]
+    if value != none:
+        raise InputError(
+            f"engine.{key}: got {value!r}, but {layout} is not modelled yet; drop it and share the model by "
+            "tensor_parallel_size"
+        )
 
 
 def _defaults_by_memory(rows: list[dict[str, Any]], accelerator: AcceleratorSpec) -> dict[str, Any]:
@@ -249,20 +264,21 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
         )
 
 
-def _check_roofline(cost: CostSpec, model: ModelSpec, accelerator: AcceleratorSpec) -> None:
-    """The roofline needs an architecture it can time, and a peak for the model's type."""
-    if cost.kind != "roofline":
+def _check_cost(cost: CostSpec, model: ModelSpec, accelerator: AcceleratorSpec) -> None:
+    """Physics needs a peak for the model's type, and the textbook an architecture of the textbook's."""
+    if cost.kind not in ("kernels", "roofline"):
         return
-    if model.beyond_the_roofline:
+    if cost.kind == "roofline" and model.beyond_the_roofline:
         raise InputError(
-            f"cost.kind: roofline cannot time {model.beyond_the_roofline} yet, which {model.name} has; use a dense "
-            "model in 16 bit, or cost kind constant or affine"
+            f"cost.kind: roofline cannot time {model.beyond_the_roofline}, which {model.name} has; use cost kind "
+            "kernels, or a dense model in 16 bit"
         )
     peaks = accelerator.peak_flop_per_s
     if model.dtype not in peaks:
         raise InputError(
-            f"accelerator.peak_flop_per_s: {accelerator.name} has {', '.join(peaks) or 'nothing'}, but not "
-            f"{model.dtype}, which {model.name} computes in; add that peak or choose another accelerator"
+            f"accelerator.peak_flop_per_s: {accelerator.name} has {', '.join(peaks) or 'no peaks'}, but not "
+            f"{model.dtype}, which {model.name} computes in; choose another accelerator or, as its "
+            "config.json with another torch_dtype, the model in another type, or add that peak"
         )
 
 
@@ -283,7 +299,7 @@ def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile)
             "workload.conversations: after the last one has begun, those under way only finish; throughput is of the "
             "whole run, that end included, and so are the percentiles of a single run"
         )
-    if config.cost.kind == "roofline" and accelerator.efficiency.source == ASSUMED:
+    if config.cost.kind in ("kernels", "roofline") and accelerator.efficiency.source == ASSUMED:
         notes.append(f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements")
     return notes
 

@@ -28,9 +28,10 @@ REQUEST_COLUMNS = [
 ]  # fmt: skip
 ITERATION_COLUMNS = [
     "start_s", "iterations", "first_step_s", "step_increment_s", "decode_requests", "decode_context_tokens",
-    "prefill_requests", "prefill_tokens", "prefill_pairs", "prefill_context_tokens", "padding_tokens",
-    "padding_requests", "running", "waiting", "idle_slots", "kv_used_blocks", "kv_grown_blocks", "kv_grown_block_s",
-    "kv_stored_tokens", "preemptions", "blocked_by",
+    "prefill_requests", "prefill_tokens", "prefill_pairs", "prefill_context_tokens", "prefill_tiles",
+    "prefill_tile_keys", "longest_context_tokens", "padding_tokens", "padding_requests", "running", "waiting",
+    "idle_slots", "kv_used_blocks", "kv_grown_blocks", "kv_grown_block_s", "kv_stored_tokens", "preemptions",
+    "blocked_by",
 ]  # fmt: skip
 
 

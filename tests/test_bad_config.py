@@ -297,7 +297,7 @@ OUT_OF_RANGE = [
 ]
 
 UNKNOWN_NAMES = [
-    ("model", {"model": "llama-3-8b"}, ["model", "'llama-3-8b'", "did you mean 'llama-3.1-8b'", "qwen3-32b"]),
+    ("model", {"model": "llama-31-8b"}, ["model", "'llama-31-8b'", "did you mean 'llama-3.1-8b'", "qwen3-32b"]),
     ("accelerator", {"accelerator": "H100"}, ["accelerator", "'H100'", "did you mean 'h100-nvl'", "h100-sxm"]),
     ("accelerator_prefix", {"accelerator": "a100"}, ["accelerator", "'a100'", "did you mean 'a100"]),
     ("preset", {"engine.preset": "vllm"}, ["engine.preset", "'vllm'", "did you mean 'vllm-v1'", "orca", "static"]),
@@ -313,6 +313,13 @@ UNKNOWN_NAMES = [
         ["workload.lengths.distribution", "'azure-conversation'", "'azure-2023-conversation'"],
     ),
     ("cost_kind", cost(kind="rooflin"), ["cost.kind", "did you mean 'roofline'", "per_request"]),
+    (
+        "pipeline",
+        {"engine.pipeline_parallel_size": 2},
+        ["engine.pipeline_parallel_size", "got 2", "pipeline parallelism is not modelled yet", "tensor_parallel_size"],
+    ),
+    ("data_parallel", {"engine.data_parallel_size": 4}, ["engine.data_parallel_size", "got 4", "not modelled yet"]),
+    ("expert_parallel", {"engine.enable_expert_parallel": True}, ["engine.enable_expert_parallel", "got True"]),
     ("order", {"engine.order": "prority"}, ["engine.order", "'prority'", "did you mean 'priority'", "fcfs"]),
     ("order_alias", {"engine.scheduling_policy": "prority"}, ["engine.scheduling_policy", "'prority'", "'priority'"]),
     ("gate", {"engine.gate": "first_chnk"}, ["engine.gate", "did you mean 'first_chunk'", "whole_prompt"]),

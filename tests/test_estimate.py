@@ -318,6 +318,23 @@ def test_the_simulator_without_losses_meets_the_estimate():
     assert run.requests["tpot_s"].mean() == pytest.approx(found["tpot_s"], rel=0.03)
 
 
+def test_kernels_stay_behind_the_datasheet_and_take_what_the_simulator_says():
+    """One request at a time, a prompt within the token budget."""
+    found = figures(model="llama-3.1-8b", accelerator="h100-sxm", prompt=2000, output=101)
+    assert found["ttft_s"] < found["ttft_by_kernels_s"] < 2 * found["ttft_s"]
+    assert found["tpot_s"] < found["tpot_by_kernels_s"] < 2 * found["tpot_s"]
+    assert found["output_tokens_per_s_by_kernels"] < found["output_tokens_per_s"]
+    fixed = {part: {"distribution": "fixed", "value": tokens} for part, tokens in (("prompt", 2000), ("output", 101))}
+    workload = {"arrivals": {"process": "deterministic", "rate": 0.01}, "lengths": fixed, "num_requests": 2}
+    run = sim.run(sim.experiment_from({"model": "llama-3.1-8b", "accelerator": "h100-sxm", "workload": workload}))
+    assert run.requests["ttft_s"].mean() == pytest.approx(found["ttft_by_kernels_s"], rel=1e-6)
+    assert run.requests["tpot_s"].mean() == pytest.approx(found["tpot_by_kernels_s"], rel=1e-3)
+
+
+def test_without_a_peak_for_the_model_nothing_is_said_of_kernels():
+    assert "ttft_by_kernels_s" not in figures(model="qwen2.5-7b", accelerator="v100-32gb-sxm2")
+
+
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sim", "estimate", *arguments], capture_output=True, text=True, check=False

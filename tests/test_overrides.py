@@ -24,6 +24,11 @@ def test_an_override_replaces_the_key_under_all_its_names(in_file, override):
     assert found.order == "priority"
 
 
+def test_layouts_that_are_switched_off_may_stand_there():
+    off = {"pipeline_parallel_size": 1, "data_parallel_size": 1, "enable_expert_parallel": False}
+    assert engine(off) == engine({})
+
+
 def test_vllms_switch_between_two_gates_is_overridden_by_the_gate():
     file = {"scheduler_reserve_full_isl": True}
     assert engine(file).gate == "whole_prompt"

@@ -267,9 +267,10 @@ def test_the_bars_of_the_step_time_add_up_to_all(result):
 
 
 def test_the_resource_is_named():
-    labels = [text.get_text() for text in step_time(run()).legends[0].get_texts()]
-    assert "limited by memory bandwidth" in labels
-    assert "host overhead" in labels
+    for kind, own in (("kernels", "starting kernels"), ("roofline", "host overhead")):
+        labels = [text.get_text() for text in step_time(run({"cost": {"kind": kind}})).legends[0].get_texts()]
+        assert "limited by memory bandwidth" in labels
+        assert own in labels
 
 
 # ---- sweep -----------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def _facts(name: str) -> dict[str, Any]:
 
 
 def _models_table(models: list[dict[str, Any]]) -> Table:
-    table = empty_table("models", ["name"], ["parameters", "active", "weights", "KV per token", "timed"])
+    table = empty_table("models", ["name"], ["parameters", "active", "weights", "KV per token"])
     for facts in models:
         total, active = facts["parameters"]["total"], facts["parameters"]["active"]
         table.add_row(
@@ -71,7 +71,6 @@ def _models_table(models: list[dict[str, Any]]) -> Table:
             f"{active / GB:.2f} B",
             f"{facts['weight_bytes'] / GB:.1f} GB",
             f"{facts['kv_bytes_per_token']:,} B",
-            "yes" if facts["timed_by_the_roofline"] else "not yet",
         )
     return table
 

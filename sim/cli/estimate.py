@@ -15,6 +15,8 @@ from sim.cli.options import JsonOption, SetOption, note, stdout
 from sim.config import complete_engine, load_accelerator, load_model, read_experiment, untimed_experiment_from
 from sim.errors import InputError
 from sim.estimate import COMPUTE_ALONE, Case, Figure, notes, sections
+from sim.estimate.machine import Machine
+from sim.estimate.steps import steps_of
 from sim.study.store import to_json
 from sim.workload.source import build_workload
 
@@ -45,6 +47,7 @@ def estimate_command(
     power_w: Annotated[float | None, typer.Option(help="Power of one GPU in watts; default its TDP.")] = None,
     set_: SetOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the formula or source of each number.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Draw the roofline and the split of iterations here.")] = None,
     json_: JsonOption = False,
 ) -> None:
     """Does it fit, how fast at best, how many at once, and what binds: closed form, no simulation."""
@@ -57,12 +60,34 @@ def estimate_command(
         case = _case_of_file(config, set_ or [])
     case = replace(case, price_per_hour=price_per_hour, power_w=power_w)
     answer = sections(case)
+    if out is not None:
+        _draw(case, out)
     for text in notes(case):
         note(text)
     if json_:
         print(to_json({figure.name: figure.value for figures in answer.values() for figure in figures}))
     else:
         stdout.print(_table(case, answer, explain))
+
+
+def _draw(case: Case, folder: Path) -> None:
+    """Its iterations under the roof, and what the time of decodes goes to."""
+    from sim.cli.machine_pictures import draw_machine  # matplotlib is slow to import and not always wanted
+
+    machine = Machine(case)
+    steps = steps_of(machine)
+    if machine.largest_batch < 1:
+        raise InputError(
+            f"--out: not one such request fits ({describe(case)}), so there is no iteration to draw; drop it, or give "
+            "a larger accelerator, more GPUs or fewer tokens"
+        )
+    if steps is None:
+        raise InputError(
+            f"--out: {case.accelerator.name} has no {case.model.dtype} peak, so there are no kernels to draw; drop it, "
+            "or choose another accelerator"
+        )
+    draw_machine(steps, describe(case), folder)
+    note(f"pictures are in {folder}")
 
 
 def _refuse_overrides(overrides: list[str]) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from sim.cost.affine import AffineModel
 from sim.cost.batch import CostModel
 from sim.cost.constant import ConstantModel
+from sim.cost.kernel_model import KernelModel
 from sim.cost.per_request import PerRequestModel
 from sim.cost.roofline import RooflineModel
-from sim.specs.cost import AffineCost, ConstantCost, PerRequestCost, RooflineCost
+from sim.specs.cost import AffineCost, ConstantCost, KernelsCost, PerRequestCost, RooflineCost
 from sim.specs.experiment import Experiment
 
 
 def cost_model(experiment: Experiment) -> CostModel:
     """The cost model an experiment asks for."""
     match experiment.cost:
+        case KernelsCost() as cost:
+            tp = experiment.engine.tensor_parallel_size
+            return KernelModel(experiment.model, experiment.accelerator, tp, cost)
         case RooflineCost() as cost:
             tp = experiment.engine.tensor_parallel_size
             host = cost.host_per_step_s, cost.host_per_sequence_s

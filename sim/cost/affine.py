@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from sim.cost.batch import Batch, GroupTime
+from sim.cost.batch import NO_GROWTH, Batch, GroupTime, Growth
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class AffineModel:
     per_prefill_token_s: float
     per_decode_token_s: float
 
+    query_tile_tokens: ClassVar[int] = 1
+
     def step_s(self, batch: Batch) -> float:
         """The formula."""
         return (
@@ -25,9 +28,9 @@ class AffineModel:
             + self.per_decode_token_s * batch.decode_requests
         )
 
-    def increment_s(self, decode_requests: int) -> float:
+    def growth(self, batch: Batch, decode_requests: int) -> Growth:
         """None: contexts do not count."""
-        return 0.0
+        return NO_GROWTH
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """The fixed part, and the parts that prefill and decode tokens and sequences add."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, Protocol
 
-Bound = Literal["compute", "memory", "link", "host", "given"]
+Bound = Literal["compute", "memory", "link", "launch", "host", "given"]
 RESOURCE_NAMES: dict[str, str] = {
     "compute": "limited by compute", "memory": "limited by memory bandwidth", "link": "limited by the link",
-    "host": "host overhead", "given": "given by the cost model",
+    "launch": "starting kernels", "host": "host overhead", "given": "given by the cost model",
 }  # fmt: skip
 """Each bound in words, for tables and pictures."""
 
@@ -18,6 +18,8 @@ class Batch(NamedTuple):
     `decode_context_tokens` is the sum over decode rows of the tokens each attends to, its own new one included. Of the
     prompt chunks there are `prefill_requests` with `prefill_tokens` new tokens; `prefill_pairs` sums over new tokens
     the keys each sees (its own included), `prefill_context_tokens` over chunks the tokens that are there after it.
+    Attention computes `prefill_tiles` of `CostModel.query_tile_tokens` queries each, which see `prefill_tile_keys`
+    keys up to the end of each; `longest_context_tokens` is the most that any row attends to, 0 without chunks.
     `service_s` is the service time that falls into this iteration when requests bring their own (`per_request`).
     """
 
@@ -27,6 +29,9 @@ class Batch(NamedTuple):
     prefill_tokens: int = 0
     prefill_pairs: int = 0
     prefill_context_tokens: int = 0
+    prefill_tiles: int = 0
+    prefill_tile_keys: int = 0
+    longest_context_tokens: int = 0
     service_s: float = 0.0
 
     @property
@@ -58,15 +63,47 @@ class GroupTime(NamedTuple):
     memory_bytes: Any = 0.0
 
 
+ENDLESS = 2**62
+
+
+class Growth(NamedTuple):
+    """Each iteration takes `increment_s` longer than the one before it, for so many `iterations`, the first counted."""
+
+    increment_s: float
+    iterations: int = ENDLESS
+
+
+NO_GROWTH = Growth(0.0)
+
+
+def tiles_of(new_tokens: int, cached_tokens: int, tile_tokens: int) -> tuple[int, int]:
+    """Tiles that the queries of a chunk fill, and keys they see, up to the end of each; of one token, its own keys.
+
+    Where the last tile is not full, each is taken to end as much earlier as they do on average.
+    """
+    if new_tokens == 1:
+        return 1, cached_tokens + 1
+    tiles = -(-new_tokens // tile_tokens)
+    return tiles, tiles * (2 * cached_tokens + new_tokens + tile_tokens) // 2
+
+
 class CostModel(Protocol):
-    """Batch -> seconds, with the reason."""
+    """Batch -> seconds, with the reason.
+
+    `query_tile_tokens` is how many queries attention computes at once, for whom the batch counts tiles.
+    """
+
+    @property
+    def query_tile_tokens(self) -> int:
+        """See above."""
+        ...
 
     def step_s(self, batch: Batch) -> float:
         """Seconds of one iteration."""
         ...
 
-    def increment_s(self, decode_requests: int) -> float:
-        """Seconds by which an iteration of so many decodes alone is longer than the one before."""
+    def growth(self, batch: Batch, decode_requests: int) -> Growth:
+        """How much longer iterations after this one of decodes alone get, as so many contexts grow by a token each."""
         ...
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from sim.cost.batch import Batch, GroupTime
+from sim.cost.batch import NO_GROWTH, Batch, GroupTime, Growth
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,13 +14,15 @@ class ConstantModel:
 
     seconds: float
 
+    query_tile_tokens: ClassVar[int] = 1
+
     def step_s(self, batch: Batch) -> float:
         """The given time."""
         return self.seconds
 
-    def increment_s(self, decode_requests: int) -> float:
+    def growth(self, batch: Batch, decode_requests: int) -> Growth:
         """None."""
-        return 0.0
+        return NO_GROWTH
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """The one given time."""

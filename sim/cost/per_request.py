@@ -7,21 +7,24 @@ whatever the lengths are; an iteration that emits nothing (a prompt chunk) takes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from sim.cost.batch import Batch, GroupTime
+from sim.cost.batch import NO_GROWTH, Batch, GroupTime, Growth
 
 
 @dataclass(frozen=True, slots=True)
 class PerRequestModel:
     """The batch's own `service_s`."""
 
+    query_tile_tokens: ClassVar[int] = 1
+
     def step_s(self, batch: Batch) -> float:
         """The service time that falls into this iteration."""
         return batch.service_s
 
-    def increment_s(self, decode_requests: int) -> float:
+    def growth(self, batch: Batch, decode_requests: int) -> Growth:
         """None: all iterations of a request take the same time."""
-        return 0.0
+        return NO_GROWTH
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """All of it is service."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim.cost import operations
-from sim.cost.batch import Batch, Bound, GroupTime, total_s
+from sim.cost.batch import Batch, Bound, GroupTime, Growth, total_s
 from sim.cost.operations import Work
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.model import ModelSpec
@@ -39,6 +39,8 @@ class RooflineModel:
     Most of an iteration depends on one number alone, its rows or its sequences; those parts are kept by number.
     """
 
+    query_tile_tokens = 1
+
     def __init__(
         self,
         model: ModelSpec,
@@ -64,7 +66,7 @@ class RooflineModel:
 
     def step_s(self, batch: Batch) -> float:
         """Seconds of one iteration."""
-        decodes, context_tokens, prefills, prefill_tokens, pairs, prefill_context_tokens, _ = batch
+        decodes, context_tokens, prefills, prefill_tokens, pairs, prefill_context_tokens, *_ = batch
         rows, sequences = decodes + prefill_tokens, decodes + prefills
         rows_s, sequences_s = self._rows_s.get(rows), self._sequences_s.get(sequences)
         if rows_s is None:
@@ -77,9 +79,9 @@ class RooflineModel:
         memory_s = self._prefill_context_token_s * prefill_context_tokens + self._prefill_token_s * prefill_tokens
         return seconds + max(self._pair_s * pairs, memory_s)
 
-    def increment_s(self, decode_requests: int) -> float:
+    def growth(self, batch: Batch, decode_requests: int) -> Growth:
         """Every decode attends to one more token."""
-        return self._context_token_s * decode_requests
+        return Growth(self._context_token_s * decode_requests)
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """Time by operation group and the resource that sets it."""

@@ -1,6 +1,6 @@
 """The back-of-envelope answer: does it fit, how fast at best, how many at once, what binds. Closed form, no simulation.
 
-Times are speed of light: datasheet peaks, nothing lost; the simulator says how far real iterations stay behind.
+Times are speed of light: datasheet peaks, nothing lost; one section says how far real kernels stay behind.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from sim.estimate import figures
 from sim.estimate.figures import Figure as Figure
 from sim.estimate.machine import Case as Case
 from sim.estimate.machine import Machine, peak_of
+
+BY_KERNELS = "with kernels as fast as they were measured"
+"""The section that answers what the others leave out: shares of peaks, kernels' start-up, gaps, the link."""
 
 COMPUTE_ALONE = "from compute alone, as often quoted"
 """The section of estimates that leave memory traffic out; for comparison, not to be believed at small batches."""
@@ -31,6 +34,7 @@ def sections(case: Case) -> dict[str, list[Figure]]:
     return answer | {
         "one request alone": figures.speed(machine),
         "as many as fit": figures.load(machine),
+        BY_KERNELS: figures.by_kernels(machine),
         "training, cost, energy": figures.beyond(machine),
         COMPUTE_ALONE: figures.compute_alone(machine),
     }
@@ -50,5 +54,5 @@ def notes(case: Case) -> list[str]:
     if model.experts is not None:
         remarks.append("experts are taken to be chosen uniformly; the more uneven the router, the fewer a batch reads")
     if case.engine.tensor_parallel_size > 1:
-        remarks.append("what the GPUs send one another is taken to need no time")
+        remarks.append("at datasheet peaks, what the GPUs send one another is taken to need no time")
     return remarks

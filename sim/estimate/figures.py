@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sim import formulas
 from sim.estimate.machine import Machine
+from sim.estimate.steps import steps_of
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.memory import tensor_parallel_sizes
 from sim.specs.model import ModelSpec
@@ -153,6 +154,26 @@ def load(m: Machine) -> list[Figure]:
         Figure("output_tokens_per_s", _output_tokens_per_s(m), "tok/s", "output x requests per second"),
         Figure("requests_per_s", m.requests_per_s, "1/s", "1 / (prefill FLOPs / peak + (output - 1) x step / batch)"),
         Figure("binds", f"the batch: {bound}, its steps: {resource}", "", "the smallest of the limits above"),
+    ]
+
+
+def by_kernels(m: Machine) -> list[Figure]:
+    """The same times by the cost model that the simulator takes by default; nothing without a peak for the model."""
+    steps = steps_of(m)
+    if steps is None:
+        return []
+    batch, prefill_s, alone_s = int(m.largest_batch), steps.prefill_s, steps.decode_s(1)
+    full_s = steps.decode_s(batch)
+    requests_per_s = 1 / (prefill_s + (m.case.output_tokens - 1) * full_s / batch)
+    half_way = "at prompt + output/2 tokens each"
+    return [
+        Figure("ttft_by_kernels_s", prefill_s, "s", "the prompt's iterations, alone"),
+        Figure("tpot_by_kernels_s", alone_s, "s", f"an iteration of one decode {half_way}"),
+        Figure("one_goes_to", steps.resources(1), "", "shares of that iteration"),
+        Figure("tpot_by_kernels_at_largest_batch_s", full_s, "s", f"an iteration of the largest batch {half_way}"),
+        Figure("largest_batch_goes_to", steps.resources(batch), "", "shares of that iteration"),
+        Figure("output_tokens_per_s_by_kernels", m.case.output_tokens * requests_per_s, "tok/s", "output x requests/s"),
+        Figure("requests_per_s_by_kernels", requests_per_s, "1/s", "1 / (TTFT + (output - 1) x iteration / batch)"),
     ]
 
 

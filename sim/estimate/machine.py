@@ -18,9 +18,6 @@ from sim.specs.memory import activation_bytes, check_tensor_parallel
 from sim.specs.model import ModelSpec
 from sim.specs.validation import validate
 
-QUANTIZED_PEAKS = {"fp8": "float8", "modelopt FP8": "float8", "modelopt NVFP4": "float4"}
-"""Which peak computes a quantisation whose activations are quantised too; weight-only ones compute in 16 bit."""
-
 
 class _Numbers(Spec):
     """The numbers of a case, and what they may be."""
@@ -148,7 +145,7 @@ class Machine:
 
 def peak_of(model: ModelSpec, accelerator: AcceleratorSpec) -> tuple[str, float]:
     """The type the model computes in, or else the accelerator's own 16-bit type, and its peak FLOP/s."""
-    quantized = QUANTIZED_PEAKS.get(model.quantization.method if model.quantization else "")
+    quantized = model.quantization.computes_in if model.quantization else None
     peaks: dict[str, float] = {str(dtype): peak for dtype, peak in accelerator.peak_flop_per_s.items()}
     wanted = [dtype for dtype in dict.fromkeys((quantized, model.dtype, "bfloat16", "float16")) if dtype]
     for dtype in wanted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.metrics.ratio import ratio
 from sim.metrics.runs import Spent
-from sim.specs.cost import RooflineCost
+from sim.specs.cost import KernelsCost, RooflineCost
 from sim.specs.experiment import Experiment
 
 JOULES_PER_KWH = 3.6e6
@@ -15,10 +15,10 @@ def utilisation(experiment: Experiment, spent: Spent, busy_s: float, duration_s:
 
     `mfu` and `mbu` (model FLOPs and model bandwidth utilisation) are over the whole run, `busy_mfu` and `busy_mbu` over
     the time in which iterations ran. The peak is dense, of the type the model computes in. Padding and recomputation
-    count: the hardware does them too. All None unless the cost model is the roofline, which alone counts FLOPs.
+    count: the hardware does them too. All None unless the cost model counts FLOPs, as kernels and roofline do.
     """
     accelerator = experiment.accelerator
-    if not isinstance(experiment.cost, RooflineCost):
+    if not isinstance(experiment.cost, KernelsCost | RooflineCost):
         return dict.fromkeys(("flops_per_gpu", "memory_bytes_per_gpu", "mfu", "mbu", "busy_mfu", "busy_mbu"))
     compute_s = spent.flops / accelerator.peak_flop_per_s[experiment.model.dtype]
     memory_s = spent.memory_bytes / accelerator.memory_bytes_per_s

@@ -11,7 +11,8 @@ from sim.cost.batch import RESOURCE_NAMES
 from sim.plots.canvas import INK, new_figure, panel_title
 
 RESOURCE_COLOURS = {
-    "compute": "#d55e00", "memory": "#0072b2", "link": "#cc79a7", "host": "#8a97a3", "given": "#009e73",
+    "compute": "#d55e00", "memory": "#0072b2", "link": "#cc79a7", "launch": "#e69f00", "host": "#8a97a3",
+    "given": "#009e73",
 }  # fmt: skip
 
 

@@ -242,11 +242,14 @@ class SchedulerCore:
     def decode_all(self, plan: Plan) -> None:
         """Every member of the decode group that was not paused computes a token."""
         decodes, paused = self.decodes, len(plan.paused)
-        plan.decode_requests = running = decodes.count - paused
+        plan.decode_requests = decodes.count - paused
         plan.decode_context_tokens = decodes.context_tokens + decodes.count
+        plan.longest_context_tokens = decodes.longest_tokens() + 1
         if paused:
             plan.decode_context_tokens -= sum(decodes.computed_tokens(state) + 1 for state in plan.paused)
-        self.stored_tokens += running
+            running = (state for state in self.running if state.decoding and state not in plan.paused)
+            plan.longest_context_tokens = max(map(decodes.computed_tokens, running)) + 1
+        self.stored_tokens += plan.decode_requests
         plan.finishing = decodes.tick()
 
     def compute(self, plan: Plan, state: RequestState, how: How, tokens: int, new_blocks: int) -> None:

@@ -5,6 +5,7 @@ are its tokens at joining plus the ticks since, and all that can happen to the g
 
     finish wheel   tick -> members that emit their last token in it
     growth wheel   tick modulo block size -> how many members need a new block in it
+    offsets        tokens less ticks, which never change -> how many members have so many
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class DecodeGroup:
         self._growing = [0] * self._lap
         self._finishing: dict[int, list[RequestState]] = {}
         self._finish_ticks: list[int] = []
+        self._with_offset: dict[int, int] = {}
+        self._largest_offsets: list[int] = []
 
     def computed_tokens(self, state: RequestState) -> int:
         """Tokens of a member that are computed."""
@@ -66,7 +69,7 @@ class DecodeGroup:
         heappop(self._finish_ticks)
         finishing = self._finishing.pop(self.ticks, [])
         for state in finishing:
-            self._growing[-state.offset_tokens % self._lap] -= 1
+            self._forget(state.offset_tokens)
             self._take_stock(state)
         return finishing
 
@@ -75,6 +78,13 @@ class DecodeGroup:
         while self._finish_ticks[0] not in self._finishing:
             heappop(self._finish_ticks)
         return self._finish_ticks[0] - self.ticks
+
+    def longest_tokens(self) -> int:
+        """Tokens of the member with most; the group must not be empty."""
+        largest = self._largest_offsets
+        while not self._with_offset.get(-largest[0]):
+            self._with_offset.pop(-heappop(largest), None)
+        return self.ticks - largest[0]
 
     def blocks_in_next_tick(self) -> int:
         """Members that need a new block in the next tick."""
@@ -110,6 +120,10 @@ class DecodeGroup:
         """Onto both wheels. A member with c tokens needs a block for the next one when c is a multiple of the size."""
         state.offset_tokens, state.finish_tick = offset_tokens, finish_tick
         self._growing[-offset_tokens % self._lap] += 1
+        alike = self._with_offset.get(offset_tokens, 0)
+        self._with_offset[offset_tokens] = alike + 1
+        if not alike:
+            heappush(self._largest_offsets, -offset_tokens)
         others = self._finishing.get(finish_tick)
         if others is None:
             self._finishing[finish_tick] = [state]
@@ -118,11 +132,16 @@ class DecodeGroup:
             others.append(state)
 
     def _displace(self, state: RequestState) -> None:
-        self._growing[-state.offset_tokens % self._lap] -= 1
+        self._forget(state.offset_tokens)
         others = self._finishing[state.finish_tick]
         others.remove(state)
         if not others:
             del self._finishing[state.finish_tick]
+
+    def _forget(self, offset_tokens: int) -> None:
+        """A member with this offset leaves the growth wheel."""
+        self._growing[-offset_tokens % self._lap] -= 1
+        self._with_offset[offset_tokens] -= 1
 
     def _take_stock(self, state: RequestState) -> None:
         """Give a leaving member its counters back."""

@@ -34,18 +34,19 @@ class Plan:
     """`iterations` like iterations, one unless all they do is decode.
 
     In the first one `decode_requests` requests compute a token each and attend to `decode_context_tokens` tokens in
-    all, their new ones included; then come the `chunks`. `finishing` emit their last token in the last iteration.
-    `paused` are decodes for which there was no budget; the plan `unpauses` if there were such in the one before.
-    `prefills` says whether a request was given tokens of its prompt, other than just the last of all it knows.
-    `grown_blocks` are taken by the iterations after the first: `growth` says how many by each, and starts over at its
-    end. `padding_requests` are finished members of a static batch whose slots still compute. `blocked_by` says why the
-    head of the waiting queue could not start; None when nobody was left waiting. `running`, `waiting`, `idle_slots`,
-    `used_blocks` and `stored_tokens` are the core's once it has decided.
+    all, the longest of them to `longest_context_tokens`, their new ones included; then come the `chunks`. `finishing`
+    emit their last token in the last iteration. `paused` are decodes for which there was no budget; the plan `unpauses`
+    if there were such in the one before. `prefills` says whether a request was given tokens of its prompt, other than
+    just the last of all it knows. `grown_blocks` are taken by the iterations after the first: `growth` says how many by
+    each, and starts over at its end. `padding_requests` are finished members of a static batch whose slots still
+    compute. `blocked_by` says why the head of the waiting queue could not start; None when nobody was left waiting.
+    `running`, `waiting`, `idle_slots`, `used_blocks` and `stored_tokens` are the core's once it has decided.
     """
 
     iterations: int = 1
     decode_requests: int = 0
     decode_context_tokens: int = 0
+    longest_context_tokens: int = 0
     preempted: Sequence[RequestState] = ()
     paused: Sequence[RequestState] = ()
     grown_blocks: int = 0

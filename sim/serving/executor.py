@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sim.cost.batch import Batch, CostModel, pairs
+from sim.cost.batch import ENDLESS, Batch, CostModel, pairs, tiles_of
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
 from sim.specs.engine import EngineSpec
@@ -13,13 +13,14 @@ from sim.specs.engine import EngineSpec
 class Execution(NamedTuple):
     """Iterations as executed: the first one's batch and duration, and by how much each takes longer than the last.
 
-    `padding_tokens` of the batch were asked for by nobody.
+    `padding_tokens` of the batch were asked for by nobody. The increment holds for so many `iterations_alike`.
     """
 
     batch: Batch
     first_s: float
     increment_s: float
     padding_tokens: int = 0
+    iterations_alike: int = ENDLESS
 
     def duration_s(self, iterations: int) -> float:
         """Seconds of the first `iterations`: an arithmetic series."""
@@ -63,7 +64,7 @@ class Executor:
     def __init__(self, engine: EngineSpec, cost: CostModel, brings_service: bool) -> None:
         self._pads = engine.pad_to_longest
         self._brings_service = brings_service
-        self._cost = cost
+        self._cost, self._tile_tokens = cost, cost.query_tile_tokens
 
     def execute(self, plan: Plan, core: SchedulerCore) -> Execution:
         """The batch of `plan` and its time; a plan that only preempts is not executed and takes none."""
@@ -74,17 +75,21 @@ class Executor:
         if not plan.chunks:
             if not plan.decode_requests:
                 return NOTHING
-            batch = Batch(decodes, context_tokens, 0, 0, 0, 0, service_s)
-            increment_s = self._cost.increment_s(plan.decode_requests)
-            return Execution(batch, self._cost.step_s(batch), increment_s, plan.padding_requests)
-        asked_for = new_tokens = seen = there = 0
+            batch = Batch(decodes, context_tokens, service_s=service_s)
+            increment_s, iterations = self._cost.growth(batch, plan.decode_requests)
+            return Execution(batch, self._cost.step_s(batch), increment_s, plan.padding_requests, iterations)
+        asked_for = new_tokens = seen = there = all_tiles = tile_keys = 0
+        longest, tile_tokens = plan.longest_context_tokens, self._tile_tokens
         for chunk in plan.chunks:
             new, cached = chunk.tokens, chunk.start
             asked_for += new
             if self._pads:
                 new = max(each.tokens for each in plan.chunks)
+            tiles, keys = tiles_of(new, cached, tile_tokens)
             new_tokens, seen, there = new_tokens + new, seen + pairs(new, cached), there + new + cached
-        batch = Batch(decodes, context_tokens, len(plan.chunks), new_tokens, seen, there, service_s)
+            all_tiles, tile_keys, longest = all_tiles + tiles, tile_keys + keys, max(longest, new + cached)
+        prompts = len(plan.chunks), new_tokens, seen, there, all_tiles, tile_keys, longest
+        batch = Batch(decodes, context_tokens, *prompts, service_s)
         padding_tokens = plan.padding_requests + new_tokens - asked_for
         return Execution(batch, self._cost.step_s(batch), 0.0, padding_tokens)
 

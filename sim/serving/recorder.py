@@ -122,14 +122,13 @@ class Recorder:
         """The iterations of a plan ended: tokens came out, and some requests left."""
         if plan.preempted or plan.paused or self._paused_s:
             self._note_late(start_s, end_s, plan)
-        batch, first_s, increment_s, padding_tokens = execution
-        decodes, context, prefills, prefill_tokens, pairs, prefill_context, _ = batch
+        batch, first_s, increment_s, padding_tokens, _ = execution
         if plan.grown_blocks:
             self._growth.extend(plan.growth)
         self.totals.emitted_tokens += plan.iterations * plan.decode_requests
         self.iterations.append(
             start_s, plan.iterations, first_s, increment_s,
-            decodes, context, prefills, prefill_tokens, pairs, prefill_context,
+            *batch[:-1],
             padding_tokens, plan.padding_requests, plan.running, plan.waiting, plan.idle_slots,
             plan.used_blocks, plan.grown_blocks, 0.0, plan.stored_tokens,
             len(plan.preempted), BLOCKERS[plan.blocked_by],

@@ -119,7 +119,7 @@ class Runner:
         """How often to repeat a plan: until its horizon, or until a decision will know of what could change it."""
         if self._asynchronous and self._somebody_left and self._core.waiting:
             return 1
-        iterations = min(self._core.horizon(plan), self._longest_run)
+        iterations = min(self._core.horizon(plan), self._longest_run, execution.iterations_alike)
         if iterations > 1 and self._front_end.selects:
             deadline_s = self._front_end.next_deadline_s()
             if deadline_s < self.now_s + execution.duration_s(iterations):

@@ -6,11 +6,14 @@ slip of the unit.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from sim.errors import did_you_mean
 from sim.specs.base import Spec
+from sim.specs.kernels import KernelSpec, constants_of_kernels
 
 ASSUMED = "assumed"
 
@@ -58,5 +61,15 @@ class AcceleratorSpec(Spec):
     power_w: Watts | None = None
     price_per_hour: PricePerHour | None = None
     efficiency: Efficiency = Field(default_factory=Efficiency)
+    kernels: KernelSpec = Field(default_factory=KernelSpec)
     source: str = ""
     confidence: Literal["A", "B", "C"] = "C"
+
+    @model_validator(mode="after")
+    def _errors_are_of_constants(self) -> AcceleratorSpec:
+        shares = (name for name in Efficiency.model_fields if name not in ("error", "source"))
+        known = [*shares, *constants_of_kernels()]
+        for name in self.kernels.standard_errors:
+            if re.sub(r"^all_reduce\.\d+\.", "all_reduce.N.", name) not in known:
+                raise ValueError(f"kernels.standard_errors: unknown constant '{name}'; {did_you_mean(name, known)}")
+        return self

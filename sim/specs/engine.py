@@ -23,6 +23,14 @@ GATE_ALIAS = "scheduler_reserve_full_isl"
 """vLLM's switch between two gates: true is `whole_prompt`, false is `first_chunk`."""
 
 
+NOT_YET = {
+    "pipeline_parallel_size": (1, "pipeline parallelism"),
+    "data_parallel_size": (1, "data parallelism"),
+    "enable_expert_parallel": (False, "expert parallelism"),
+}
+"""vLLM's keys for layouts over several GPUs that are not modelled: the value that asks for none, and what it is."""
+
+
 def own_name(key: str) -> str:
     """Our name of an engine key, which may be written under one of vLLM's."""
     return "gate" if key == GATE_ALIAS else ALIASES.get(key, key)

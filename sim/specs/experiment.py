@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from sim.errors import did_you_mean
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.base import PositiveFloat, Spec
-from sim.specs.cost import CostSpec, RooflineCost
+from sim.specs.cost import CostSpec, KernelsCost
 from sim.specs.engine import EngineSpec
 from sim.specs.memory import MemoryPlan
 from sim.specs.metric_names import METRIC_NAMES
@@ -42,7 +42,7 @@ class Experiment(Spec):
     model: ModelSpec
     accelerator: AcceleratorSpec
     engine: EngineSpec
-    cost: CostSpec = Field(default_factory=RooflineCost)
+    cost: CostSpec = Field(default_factory=KernelsCost)
     workload: WorkloadSpec
     slo: Annotated[dict[str, PositiveFloat], AfterValidator(_check_slo)] = Field(default_factory=dict)
     seed: Annotated[int, Field(ge=0)] = 0

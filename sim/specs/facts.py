@@ -25,7 +25,6 @@ def model_facts(model: ModelSpec) -> dict[str, Any]:
             "window_tokens": windowed.window_tokens if windowed else None,
             "is_latent": model.latent_attention is not None,
         },
-        "timed_by_the_roofline": model.beyond_the_roofline is None,
         "description": model.model_dump(exclude={"name"}),
     }
 

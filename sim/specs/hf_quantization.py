@@ -12,6 +12,7 @@ from typing import Any
 
 from sim.specs.base import MOST_UNITS
 from sim.specs.hf_fields import Fields
+from sim.specs.model import COMPRESSED_FP8
 
 Config = dict[str, Any]
 NOT_QUANTIZED_BITS, MOST_BITS = 16.0, 16
@@ -36,7 +37,10 @@ def quantization_from_hf(top: Fields, text: Fields, beside: Config | None) -> Co
     if method == "modelopt":
         return _modelopt(written.section("quantization") or written)
     excluded = written.words("modules_to_not_convert", "ignore")
-    return _described(method, _BITS[method](written), excluded, experts_only=method == "mxfp4")
+    bits = _BITS[method](written)
+    if method == "compressed-tensors" and _activations_in_fp8(written):
+        method = COMPRESSED_FP8
+    return _described(method, bits, excluded, experts_only=method == "mxfp4")
 
 
 def _described(
@@ -80,6 +84,15 @@ def _compressed_tensors_bits(written: Fields) -> float:
     found = [weights for group in groups.sections() if (weights := group.section("weights"))] if groups else []
     bits = (found[0].whole("num_bits", high=MOST_BITS) if found else None) or 8
     return bits + 16 / (_group_size(found[0]) or math.inf) if found else float(bits)
+
+
+def _activations_in_fp8(written: Fields) -> bool:
+    """Whether the first group's matrices are multiplied in 8-bit floating point (W8A8 FP8), not only kept in it."""
+    groups = written.section("config_groups")
+    for group in groups.sections() if groups else ():
+        parts = group.section("weights"), group.section("input_activations")
+        return all(part is not None and part.text("type") == "float" and part.whole("num_bits") == 8 for part in parts)
+    return False
 
 
 def _group_size(written: Fields) -> float | None:

@@ -13,6 +13,8 @@ RUNTIME_BYTES = 800_000_000
 """Device context, captured graphs and workspaces. With the activation formula below this leaves 2,586 blocks of 16 on
 the recorded RTX 4090 run of Llama-3.1-8B (vLLM 0.19.0), which reports 2,588."""
 
+HYPOTHETICAL = "a hypothetical machine"
+"""What a note says of more KV blocks than there is memory for."""
 GB = 1e9
 COMFORT_BYTES, COMFORTABLE_BUDGET = 3_000_000_000, 16384
 """What a remedy must leave over before it is recommended, and the largest default token budget."""
@@ -55,7 +57,7 @@ def plan_memory(
     if blocks * block_bytes > available:
         notes.append(
             f"num_gpu_blocks {blocks} takes {blocks * block_bytes / GB:.1f} GB, more than the {available / GB:.1f} GB "
-            f"left on {accelerator.name}: a hypothetical machine"
+            f"left on {accelerator.name}: {HYPOTHETICAL}"
         )
     engine, length_notes = _fit_length(engine.model_copy(update={"num_gpu_blocks": blocks}), model)
     plan = MemoryPlan(
@@ -173,7 +175,7 @@ def _remedies(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec
         remedies.append(f"use a GPU with at least {least_gb:.0f} GB ({', '.join(data['name'] for data in larger)})")
     if model.quantization is None:
         byte_weights = model.total_parameters / engine.tensor_parallel_size
-        remedies.append(f"one byte a weight (fp8, int8) would take {byte_weights / GB:.1f} GB, but is not modelled yet")
+        remedies.append(f"one byte a weight (a checkpoint in fp8) would take {byte_weights / GB:.1f} GB")
     return remedies
 
 

@@ -11,6 +11,9 @@ from sim.specs.base import MOST_UNITS, Heads, Layers, Spec, Units
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 Bits = Annotated[float, Field(gt=0, le=32)]
+COMPRESSED_FP8 = "compressed-tensors FP8"
+COMPUTES_IN = {"fp8": "float8", "modelopt FP8": "float8", COMPRESSED_FP8: "float8", "modelopt NVFP4": "float4"}
+"""The data type of products by how a model is quantised, where activations are as well."""
 
 
 class LatentAttention(Spec):
@@ -73,6 +76,11 @@ class Quantization(Spec):
     mlp_bits: Bits
     expert_bits: Bits
     kv_cache_bytes: Literal[1] | None = None
+
+    @property
+    def computes_in(self) -> str | None:
+        """The data type of the products where activations are quantised too; None where only weights are."""
+        return COMPUTES_IN.get(self.method)
 
 
 class ModelSpec(Spec):
@@ -265,7 +273,7 @@ class ModelSpec(Spec):
 
     @property
     def beyond_the_roofline(self) -> str | None:
-        """The first part of this model that the roofline cost cannot time yet, if there is one."""
+        """The first part of this model that the textbook roofline cannot time, if there is one."""
         parts = {
             "latent attention": self.latent_attention,
             "a mixture of experts": self.experts,

@@ -148,7 +148,7 @@ class TraceSpec(Spec):
     """
 
     path: str
-    format: Literal["azure", "bailian", "burstgpt", "csv", "jsonl", "mooncake"]
+    format: Literal["azure", "bailian", "burstgpt", "csv", "jsonl", "mooncake", "real_run"]
     time_scale: PositiveFloat = 1.0
     jitter_s: SecondsOrZero = 0.0
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import warnings
+
 import pytest
 from cli_helpers import servesim_here, write_config
 
@@ -52,3 +55,31 @@ def test_prompts_of_conversations_count_in_full_and_that_is_noted(capsys, monkey
         assert answer.code == 0
         assert "120 prompt and 40 output tokens" in " ".join(answer.out.split())  # 40, 120 and 200 in the three turns
         assert ("a prefix cache is taken to find nothing" in answer.err) == caching
+
+
+def test_pictures_of_iterations_under_the_roof_and_of_what_they_spend(capsys, monkeypatch, tmp_path):
+    answer = servesim_here(capsys, monkeypatch, *QWEN_ON_H20, "--out", tmp_path / "new")
+    assert answer.code == 0, answer.err
+    assert f"note: pictures are in {tmp_path / 'new'}" in answer.err
+    for name in ("roofline.png", "iterations.png"):
+        assert (tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_batch_of_one_is_drawn_as_well(capsys, monkeypatch, tmp_path):
+    words = ("estimate", "--model", "qwen3-8b", "--accelerator", "l4", "--out", tmp_path / "new", "--prompt-tokens")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answer = servesim_here(capsys, monkeypatch, *words, 20000, "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["largest_batch"] == 1
+    assert (tmp_path / "new" / "iterations.png").exists()
+    refused = servesim_here(capsys, monkeypatch, *words, 40000)
+    assert refused.code == 2
+    assert "--out: not one such request fits (qwen3-8b on l4), so there is no iteration to draw" in refused.err
+
+
+def test_no_pictures_of_kernels_that_there_are_not(capsys, monkeypatch, tmp_path):
+    words = ("estimate", "--model", "qwen2.5-7b", "--accelerator", "v100-32gb-sxm2", "--out", tmp_path)
+    answer = servesim_here(capsys, monkeypatch, *words)
+    assert answer.code == 2
+    assert "--out: v100-32gb-sxm2 has no bfloat16 peak, so there are no kernels to draw" in answer.err

@@ -1,5 +1,7 @@
 """What every cost model must keep to."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from batches import batch_of
@@ -16,6 +18,10 @@ BATCHES = [
     batch_of((100, 50), (1, 0), decodes=5, context_tokens=500, service_s=0.25),
 ]
 COSTS = {
+    "kernels": {"kind": "kernels"},
+    "kernels on two GPUs": {"kind": "kernels"},
+    "kernels, windowed experts": {"kind": "kernels"},
+    "kernels, latent attention": {"kind": "kernels"},
     "roofline": {"kind": "roofline"},
     "roofline on two GPUs": {"kind": "roofline"},
     "constant": {"kind": "constant", "step_s": 0.02},
@@ -28,11 +34,20 @@ COSTS = {
     },
     "per_request": {"kind": "per_request", "service_s": {"distribution": "fixed", "value": 0.1}},
 }
+MACHINES = {
+    "kernels, windowed experts": {"model": "gpt-oss-20b", "accelerator": "h100-sxm"},
+    "kernels, latent attention": {"model": "deepseek-v2-lite", "accelerator": "rtx-pro-6000"},
+}
+
+
+@cache
+def experiment_for(name):
+    changes = {"cost": COSTS[name], "engine.max_num_seqs": 1, "engine.tensor_parallel_size": 2 if "two" in name else 1}
+    return experiment(changes | MACHINES.get(name, {}))
 
 
 def model_for(name):
-    gpus = 2 if name == "roofline on two GPUs" else 1
-    return cost_model(experiment({"cost": COSTS[name], "engine.max_num_seqs": 1, "engine.tensor_parallel_size": gpus}))
+    return cost_model(experiment_for(name))
 
 
 @pytest.fixture(params=COSTS)
@@ -74,8 +89,24 @@ def test_an_iteration_takes_the_sum_of_its_groups(name, some):
 @given(decodes=st.integers(1, 500), context=st.integers(1, 9000))
 def test_the_increment_is_what_decodes_alone_take_longer_than_the_time_before(name, decodes, context):
     model = model_for(name)
-    seconds = [model.step_s(batch_of(decodes=decodes, context_tokens=decodes * (context + i))) for i in (0, 1, 2)]
-    assert np.diff(seconds) == pytest.approx([model.increment_s(decodes)] * 2, rel=1e-9, abs=1e-15)
+    run = [batch_of(decodes=decodes, context_tokens=decodes * (context + i)) for i in (0, 1, 2)]
+    seconds = [model.step_s(batch) for batch in run]
+    increments_s = [model.growth(batch, decodes).increment_s for batch in run[:2]]
+    assert np.diff(seconds) == pytest.approx(increments_s, rel=1e-7, abs=1e-15)
+
+
+@given(decodes=st.integers(1, 50), context=st.integers(1, 150), some_more=st.integers(0, 49))
+def test_windows_fill_and_the_increment_holds_until_then(decodes, context, some_more):
+    """Windows of 128 tokens in half the layers: from the end of the growth on, an iteration grows by less."""
+    model, first = model_for("kernels, windowed experts"), decodes * context + some_more % decodes
+    increment_s, iterations = model.growth(batch_of(decodes=decodes, context_tokens=first), decodes)
+    count = min(iterations, 130)
+    run = [batch_of(decodes=decodes, context_tokens=first + i * decodes) for i in range(count + 1)]
+    seconds = np.array([model.step_s(batch) for batch in run])
+    assert np.diff(seconds)[: count - 1] == pytest.approx(increment_s, rel=1e-6)
+    assert (iterations > 130) == (first >= 128 * decodes)
+    if iterations <= 130:
+        assert seconds[-1] - seconds[-2] < increment_s * (1 - 1e-6)
 
 
 @pytest.mark.parametrize("name", COSTS)
@@ -86,7 +117,8 @@ def test_arrays_of_batches_are_explained_one_by_one(name, some):
     for i, batch in enumerate(some):
         for ours, alone in zip(together, model.explain(batch), strict=True):
             assert ours.group == alone.group
-            assert {bound: part_s[i] for bound, part_s in ours.seconds.items()} == pytest.approx(alone.seconds)
+            seconds = {bound: np.broadcast_to(part_s, len(some))[i] for bound, part_s in ours.seconds.items()}
+            assert seconds == pytest.approx(alone.seconds)
             work = [np.broadcast_to(part, len(some))[i] for part in (ours.flops, ours.memory_bytes)]
             assert work == pytest.approx([alone.flops, alone.memory_bytes])
 

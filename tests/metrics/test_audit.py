@@ -113,6 +113,14 @@ def test_a_falsified_account_is_found(finished, law, falsify):
         audit(finished)
 
 
+def test_a_long_run_that_is_never_idle_may_round_its_busy_time_up():
+    long = {"cost": {"kind": "constant", "step_s": 100.0}, "workload.arrivals": {"process": "all_at_once"}}
+    finished = finished_run(long)
+    vars(finished.log.recorder).update(end_s=finished.busy_s * (1 - 1e-12))
+    assert finished.busy_s - finished.log.recorder.end_s > 1e-9
+    assert audit(finished) >= 16
+
+
 def test_a_closed_loop_whose_users_do_not_add_up_is_found():
     finished = finished_run({"workload.arrivals": {"process": "closed_loop", "users": 4}})
     assert audit(finished) > audit(finished_run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from small_runs import ONE_TOKEN_EACH, experiment, run
 
 from sim.scheduling.plan import BLOCKERS
+from sim.study.model_uncertainty import model_uncertainty
 from sim.study.replicated import replicate
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -17,6 +19,7 @@ KEYED_BY_DATA = {
     "sim.batch.queue_blocked_by", "sim.step_time.seconds_by_group", "sim.step_time.share_by_resource",
     "sim.slo.limits", "sim.slo.values", "sim.groups.tenant", "sim.groups.priority", "sim.intervals",
     "sim.no_intervals", "sim.replications.stability", "sim.replications.until", "sim.replications.values",
+    "sim.model_uncertainty.metrics",
 }  # fmt: skip
 """Below these, keys are names of this run: operation groups, resources, reasons, SLOs, tenants, priorities."""
 
@@ -51,7 +54,10 @@ def keys_of(summary: dict, prefix: str = "") -> set[str]:
 
 @pytest.fixture(scope="module")
 def results():
-    return [run(DESCRIBED), run(CLOSED_LOOP), run(ONE_TOKEN_EACH), replicate(experiment(DESCRIBED), 3).result()]
+    single = run(CLOSED_LOOP)
+    told = {"model_uncertainty": model_uncertainty(single.experiment, 3).to_dict(single.summary)}
+    single = replace(single, summary=single.summary | {"sim": single.summary["sim"] | told})
+    return [run(DESCRIBED), single, run(ONE_TOKEN_EACH), replicate(experiment(DESCRIBED), 3).result()]
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_flops_of_one_request_by_the_textbook():
 
 @pytest.mark.parametrize("tp", [1, 2])
 def test_work_is_that_of_the_batches_on_each_gpu(tp):
-    result, utilisation = used(ALONE, {"engine.tensor_parallel_size": tp})
+    result, utilisation = used(ALONE, {"engine.tensor_parallel_size": tp, "cost": {"kind": "roofline"}})
     batches = [batch_of((PROMPT, 0))]
     batches += [batch_of(decodes=1, context_tokens=PROMPT + i) for i in range(1, OUTPUT)]
     work = [group(result.experiment.model, batch, tp) for batch in batches for group in GROUPS]

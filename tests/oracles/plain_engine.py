@@ -81,7 +81,7 @@ class PlainEngine:
 
     def __init__(self, engine: EngineSpec, cost: CostModel, workload: Workload) -> None:
         self.engine, self.cost, self.workload = engine, cost, workload
-        self.scheduler = PlainScheduler(engine)
+        self.scheduler = PlainScheduler(engine, cost.query_tile_tokens)
         self.traffic = PlainTraffic(workload)
         self.states: list[PlainRequest] = []
         self.log: list[Iteration] = []

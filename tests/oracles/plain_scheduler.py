@@ -123,8 +123,8 @@ class PlainScheduler:
     `running` is in order of admission, `waiting` in order of service.
     """
 
-    def __init__(self, engine: EngineSpec) -> None:
-        self.engine = engine
+    def __init__(self, engine: EngineSpec, tile_tokens: int = 1) -> None:
+        self.engine, self.tile_tokens = engine, tile_tokens
         self.pool = PlainBlocks(engine.usable_blocks)
         self.waiting: list[PlainRequest] = []
         self.running: list[PlainRequest] = []
@@ -158,7 +158,7 @@ class PlainScheduler:
         self.note_cadence(iteration, held)
         for part in iteration.parts:
             compute(part)
-        iteration.batch = batch_of(iteration, self.engine.pad_to_longest)
+        iteration.batch = batch_of(iteration, self.engine.pad_to_longest, self.tile_tokens)
         iteration.running, iteration.waiting = list(self.running), list(self.waiting)
         iteration.free_blocks = len(self.pool.free)
         return iteration
@@ -354,7 +354,7 @@ def seats_of(engine: EngineSpec) -> int:
     return min(engine.max_num_seqs, engine.max_num_active_seqs or engine.max_num_seqs)
 
 
-def batch_of(iteration: Iteration, pads: bool) -> Batch:
+def batch_of(iteration: Iteration, pads: bool, tile_tokens: int) -> Batch:
     """What is executed: decodes, slots of finished members, and prompt chunks, padded to the longest where `pads`."""
     decodes = [part for part in iteration.parts if part.decodes]
     chunks = [(part.tokens, part.start) for part in iteration.parts if not part.decodes]
@@ -369,5 +369,15 @@ def batch_of(iteration: Iteration, pads: bool) -> Batch:
         sum(tokens for tokens, _ in chunks),
         sum(pairs(tokens, start) for tokens, start in chunks),
         sum(tokens + start for tokens, start in chunks),
+        sum(math.ceil(tokens / tile_tokens) for tokens, _ in chunks),
+        sum(_tile_keys(tokens, start, tile_tokens) for tokens, start in chunks),
+        max([*(tokens + start for tokens, start in chunks), *(part.start + 1 for part in decodes)]) if chunks else 0,
         sum((state.request.service_s or 0.0) / state.output_tokens for state in emitting),
     )
+
+
+def _tile_keys(new: int, cached: int, tile_tokens: int) -> int:
+    """Keys that the tiles of a chunk see, each up to its end; a single token sees its own."""
+    if new == 1:
+        return cached + 1
+    return math.floor(math.ceil(new / tile_tokens) * (cached + (new + tile_tokens) / 2))

@@ -11,6 +11,7 @@ from sim.config import load_accelerator
 from sim.errors import InputError
 from sim.specs import catalogue
 from sim.specs.accelerator import AcceleratorSpec
+from sim.specs.validation import validate
 
 RIDGE_16_BIT = {  # FLOP per byte of memory traffic, from the datasheets
     "a100-40gb-sxm": 201, "a100-80gb-sxm": 153, "h100-sxm": 295, "h100-pcie": 378, "h100-nvl": 214, "h200-sxm": 206,
@@ -45,6 +46,14 @@ def test_ridge_point_and_source(name):
     assert peak / spec.memory_bytes_per_s == pytest.approx(RIDGE_16_BIT[name], rel=0.01)
     assert spec.source
     assert spec.efficiency.source
+
+
+@pytest.mark.parametrize("name", ["gap", "float8_gemm.computes", "all_reduce.two.start_s", "error"])
+def test_an_error_of_no_constant_is_refused(name):
+    data = catalogue.entry("accelerators", "h100-sxm", "accelerator")
+    errors = {"all_reduce.64.start_s": 0.1, "link": 0.1, name: 0.1}
+    with pytest.raises(InputError, match=rf"^h: kernels\.standard_errors: unknown constant '{name}'; .*gap_s"):
+        validate(AcceleratorSpec, data | {"kernels": {"standard_errors": errors}}, "h")
 
 
 @pytest.mark.parametrize("name", [name for name in RIDGE_16_BIT if name.startswith(NVIDIA)])
