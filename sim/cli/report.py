@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sim.cli.format import empty_table, number, percent, seconds
 from sim.cli.interval_report import replicated_facts, replicated_table, single_fact
+from sim.cli.model_uncertainty_report import model_uncertainty_fact
 from sim.cost.batch import RESOURCE_NAMES
 from sim.metrics.groups import GROUP_METRICS, GROUP_STATISTICS
 
@@ -44,6 +45,9 @@ def interruption(summary: dict[str, Any]) -> str | None:
     told = ours.get("replications")
     if told and told["interrupted"]:
         return f"interrupted: {told['count']} of {told['planned']} replications are finished and kept"
+    draws = ours.get("model_uncertainty")
+    if draws and draws["draws"] < draws["planned"]:
+        return f"interrupted: {draws['draws']} of {draws['planned']} draws are finished and kept"
     return None
 
 
@@ -89,6 +93,8 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
         facts.append(("SLO", _slo(ours["slo"]) + ("; of answered requests" if summary["failed"] else "")))
     if "intervals" in ours and "replications" not in ours:
         facts.append(("intervals", single_fact(ours)))
+    if "model_uncertainty" in ours:
+        facts.append(("model", model_uncertainty_fact(ours)))
     facts.append(("simulated", _performance(ours["performance"])))
     return facts
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from sim.cli.model_uncertainty import draws_for, with_model_uncertainty
 from sim.cli.options import ConfigArgument, JsonOption, OutOption, SetOption, note, stdout
 from sim.cli.pictures import draw_replicated, draw_run, remove_pictures
 from sim.cli.progress import progress_bar
@@ -47,20 +48,27 @@ def run_command(
             help="Run until intervals are that narrow, such as p99_ttft:5%; at most --replications times, or 100.",
         ),
     ] = None,
+    model_uncertainty: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Run N times more with the cost model's constants drawn within their errors."),
+    ] = None,
     level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = LEVEL,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes for replications; default one per core.")
+        int | None, typer.Option(min=1, help="Processes for several runs; default one per core.")
     ] = None,
 ) -> None:
     """Simulate one experiment and write its results; with replications also how sure they are."""
     experiment = load_experiment(config, set_ or ())
-    wish = wish_for(experiment, replications, until, level, workers)
+    draws = draws_for(experiment, model_uncertainty, level, workers, replications, until)
+    wish = None if draws else wish_for(experiment, replications, until, level, workers)
     name = f"{experiment.name}-{config_hash(experiment)}" + ("-replicated" if wish else "")
     folder = out or Path("results") / name
     keep_inputs(folder, experiment)
     _check_schedule_log(schedule_log, experiment, folder, wish)
     with result_folder(folder):
         result, draw = _replicated(experiment, wish) if wish else _single(experiment, schedule_log, level)
+        if draws and not result.summary["sim"]["interrupted"]:
+            result = with_model_uncertainty(result, draws)
         save(result, folder)
         remove_pictures(folder)
         if plots:

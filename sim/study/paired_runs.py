@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.stats.replications import LEAST_REPLICATIONS
 from sim.study.replicate import Outcome, outcome_of
-from sim.study.workers import submit
+from sim.study.workers import finished, submit
 
 Watch = Callable[[int, int], None]
 Run = tuple[str, Experiment]
@@ -63,12 +63,8 @@ class PairedRuns:
     def _in(self, pool: Executor) -> Iterator[tuple[str, Outcome]]:
         """As they are finished."""
         futures = {submit(pool, _outcome, key, experiment): key for key, experiment in self._runs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+        for future in finished(futures):
+            yield futures[future], future.result()
 
 
 def _outcome(key: str, experiment: Experiment) -> Outcome:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.study.replicate import Outcome, kept_of, replications
 from sim.study.run import RunResult, run
-from sim.study.workers import submit
+from sim.study.workers import finished, submit
 
 Watch = Callable[[int, int], None]
 """Hears how many replications are finished, and how many are planned so far."""
@@ -60,12 +60,8 @@ class SeededRuns:
     def _in(self, pool: Executor, wanted: Sequence[Experiment]) -> Iterator[Kept]:
         """As they are finished."""
         futures = [submit(pool, _keep, one, one.seed == self.experiment.seed) for one in wanted]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+        for future in finished(futures):
+            yield future.result()
 
 
 def _keep(experiment: Experiment, whole: bool) -> Kept:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import ParamSpec, TypeVar
@@ -20,6 +20,15 @@ def submit(
     """As `pool.submit`; a process that is started for it never sees Ctrl-C: it is for its parent to end it."""
     with _interrupts_blocked():
         return pool.submit(work, *args, **kwargs)
+
+
+def finished(futures: Collection[Future[Answer]]) -> Iterator[Future[Answer]]:
+    """Each as soon as it is; when nobody listens any more, those that wait are cancelled."""
+    try:
+        yield from as_completed(futures)
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
     monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
-    monkeypatch.setattr("sim.study.seeded_runs.as_completed", list)
+    monkeypatch.setattr("sim.study.workers.as_completed", list)
 
     def command(*words: object, changes: dict | None = None) -> Output:
         write_config(tmp_path, STEADY, changes or {})
@@ -213,7 +213,7 @@ def test_ctrl_c_keeps_the_replications_that_are_finished_and_show_says_so(run, t
         yield from futures[:5]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sim.study.seeded_runs.as_completed", interrupted)
+    monkeypatch.setattr("sim.study.workers.as_completed", interrupted)
     done = run("--replications", 9)
     assert done.code == 130
     assert done.err.splitlines()[-1] == "note: interrupted: 5 of 9 replications are finished and kept"
@@ -228,7 +228,7 @@ def test_ctrl_c_before_anything_is_finished_leaves_nothing(run, tmp_path, monkey
     def interrupted(futures):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sim.study.seeded_runs.as_completed", interrupted)
+    monkeypatch.setattr("sim.study.workers.as_completed", interrupted)
     done = run("--replications", 9)
     assert (done.code, done.out) == (130, "")
     assert "interrupted before the first replication was finished; nothing is kept" in done.err

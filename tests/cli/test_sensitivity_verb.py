@@ -9,7 +9,7 @@ import pytest
 from cli_helpers import InThisProcess, servesim, servesim_here, write_config
 
 FEW = ("--replications", 3)
-INPUTS = ("--inputs", "workload.arrivals.rate, cost.host_per_step_s")
+INPUTS = ("--inputs", "workload.arrivals.rate, accelerator.kernels.gap_s")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_from_the_shell_it_writes_everything(tmp_path):
     assert {path.name for path in folder.iterdir()} == {"sensitivity.json", "sensitivity.csv", "tornado.png"}
     assert (folder / "tornado.png").read_bytes().startswith(b"\x89PNG")
     table = pd.read_csv(folder / "sensitivity.csv")
-    assert table["input"].tolist() == ["workload.arrivals.rate", "cost.host_per_step_s"] * 4
+    assert table["input"].tolist() == ["workload.arrivals.rate", "accelerator.kernels.gap_s"] * 4
     for words in ("% of change per % of change of an input", "P99 TTFT", "from sampling", "the cost model's own error"):
         assert words in done.out
     assert "note: table and picture are in results/sensitivity" in done.err

@@ -392,7 +392,7 @@ def test_ctrl_c_in_the_first_replication_leaves_nothing(monkeypatch):
 
 
 def test_ctrl_c_while_waiting_for_a_pool_keeps_what_is_finished(monkeypatch):
-    monkeypatch.setattr("sim.study.seeded_runs.as_completed", list)
+    monkeypatch.setattr("sim.study.workers.as_completed", list)
     finished = []
 
     def watch(count, planned):

@@ -9,10 +9,12 @@ import pytest
 from small_runs import CONSTANT, experiment
 
 import sim
+from sim.specs.experiment import Experiment
 from sim.stats.interval import Interval
-from sim.study.sensitivity.constants import drawn
+from sim.study.constants import drawn
 from sim.study.sensitivity.inputs import numbers, usual_inputs, varied
 
+TEXTBOOK = {"cost": {"kind": "roofline"}}
 RATE = "workload.arrivals.rate"
 
 ONE_SERVER = {
@@ -64,7 +66,7 @@ def test_a_faster_machine_is_a_slower_clock():
     """All hardware faster by x and arrivals by x as well only shrinks time: the elasticities of a latency sum up."""
     hardware = ["accelerator.memory_bytes_per_s", "accelerator.peak_flop_per_s.bfloat16"]
     host = ["cost.host_per_step_s", "cost.host_per_sequence_s"]
-    found = sim.sensitivity(experiment(), [RATE, *hardware, *host], ["mean_e2e"], replications=3)
+    found = sim.sensitivity(experiment(TEXTBOOK), [RATE, *hardware, *host], ["mean_e2e"], replications=3)
     seen = {key: one.value for key, one in elasticities(found, "mean_e2e").items()}
     assert seen[RATE] + sum(seen[key] for key in hardware) - sum(seen[key] for key in host) == pytest.approx(
         -1, abs=0.03
@@ -79,7 +81,7 @@ def test_whole_numbers_move_by_one_at_least():
 
 def test_usual_inputs_are_those_that_the_experiment_has():
     fixed = {"workload.lengths.prompt": {"distribution": "fixed", "value": 100}}
-    assert usual_inputs(experiment(fixed)) == [
+    assert usual_inputs(experiment(fixed | TEXTBOOK)) == [
         RATE,
         "workload.lengths.prompt.value",
         "accelerator.memory_bytes_per_s",
@@ -90,9 +92,10 @@ def test_usual_inputs_are_those_that_the_experiment_has():
         "engine.max_num_batched_tokens",
         "engine.max_num_seqs",
     ]
+    assert [key for key in usual_inputs(experiment(fixed)) if "kernels" in key] == ["accelerator.kernels.gap_s"]
     assert "link_bytes_per_s" in "".join(usual_inputs(experiment({"engine.tensor_parallel_size": 2})))
     assert usual_inputs(experiment(CONSTANT))[1:2] == ["cost.step_s"]
-    assert numbers(experiment())["accelerator.efficiency.gemm_compute"] == 0.8
+    assert numbers(experiment())["accelerator.efficiency.gemm_compute"] == base_share()
 
 
 def test_an_unstable_queue_has_no_elasticities_and_the_note_says_why():
@@ -106,28 +109,34 @@ def test_an_unstable_queue_has_no_elasticities_and_the_note_says_why():
 # ---- the cost model's own error --------------------------------------------------------------------------------------
 
 
-def test_constants_are_drawn_within_their_error_and_the_same_for_a_seed():
+def base_share() -> float:
+    return experiment().accelerator.efficiency.gemm_compute
+
+
+def with_error(error: float) -> Experiment:
+    """All constants have this relative standard error."""
     base = experiment()
+    efficiency = base.accelerator.efficiency.model_copy(update={"error": error})
+    kernels = base.accelerator.kernels.model_copy(update={"standard_errors": {}})
+    accelerator = base.accelerator.model_copy(update={"efficiency": efficiency, "kernels": kernels})
+    return base.model_copy(update={"accelerator": accelerator})
+
+
+def test_constants_are_drawn_within_their_error_and_the_same_for_a_seed():
+    base = with_error(0.1)
     draws = [drawn(base.model_copy(update={"seed": seed})).accelerator.efficiency for seed in range(200)]
-    off = np.log([one.gemm_compute / 0.8 for one in draws])
+    off = np.log([one.attention_compute / base.accelerator.efficiency.attention_compute for one in draws])
     assert off.mean() == pytest.approx(0, abs=0.02)
     assert off.std() == pytest.approx(base.accelerator.efficiency.error, rel=0.15)
     assert drawn(base).accelerator.efficiency == drawn(base).accelerator.efficiency
-    certain = base.accelerator.model_copy(
-        update={"efficiency": base.accelerator.efficiency.model_copy(update={"error": 0.0})}
-    )
-    assert drawn(base.model_copy(update={"accelerator": certain})).accelerator == certain
+    certain = with_error(0.0)
+    assert drawn(certain).accelerator == certain.accelerator
     assert all(one.gemm_compute <= 1 for one in draws)
 
 
 def test_model_error_widens_what_sampling_says_and_nothing_where_there_is_none():
     def widths(error: float) -> tuple[float, float]:
-        base = experiment()
-        efficiency = base.accelerator.efficiency.model_copy(update={"error": error})
-        uncertain = base.model_copy(
-            update={"accelerator": base.accelerator.model_copy(update={"efficiency": efficiency})}
-        )
-        (measure,) = sim.sensitivity(uncertain, [RATE], ["mean_tpot"], replications=5).measures
+        (measure,) = sim.sensitivity(with_error(error), [RATE], ["mean_tpot"], replications=5).measures
         assert isinstance(measure.value, Interval)
         assert isinstance(measure.with_model_error, Interval)
         return measure.value.half_width, measure.with_model_error.half_width
@@ -139,7 +148,7 @@ def test_model_error_widens_what_sampling_says_and_nothing_where_there_is_none()
 
 def test_costs_that_are_given_have_no_error():
     (measure,) = sim.sensitivity(experiment(CONSTANT), [RATE], ["mean_tpot"], replications=3).measures
-    assert measure.with_model_error == "only the roofline's constants have an error"
+    assert measure.with_model_error == "only physical constants have an error"
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------
@@ -150,7 +159,7 @@ def test_costs_that_are_given_have_no_error():
     [
         ({"inputs": ["workload.rate"]}, "inputs: unknown number 'workload.rate'; did you mean"),
         ({"inputs": []}, "inputs: got none, must name a number of the config, such as workload.arrivals.rate"),
-        ({"inputs": ["accelerator.efficiency.gemm_compute"], "step": 0.4}, "cannot be 1.12: accelerator.efficiency"),
+        ({"inputs": ["accelerator.efficiency.gemm_compute"], "step": 0.4}, "cannot be 1.17334: accelerator.efficiency"),
         ({"inputs": ["engine.block_size"]}, "inputs: engine.block_size decides how many KV blocks there are before"),
         ({"metrics": ["p98_ttft"]}, "metrics: unknown metric 'p98_ttft'"),
         ({"step": 0.0}, "step: got 0, must be at least 0.005 and at most 0.5, such as 0.05 for 5 %"),

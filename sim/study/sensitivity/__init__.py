@@ -14,18 +14,19 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.stats.interval import Interval, Refused
+from sim.stats.prediction import prediction
 from sim.stats.replications import mean_interval, ratio_interval
 from sim.study.across_runs import Sample, Values, instability
 from sim.study.compare import check_metrics, check_pairs
+from sim.study.constants import drawn
+from sim.study.model_uncertainty import PHYSICAL
 from sim.study.paired_runs import PairedRuns, Watch
 from sim.study.replicate import Outcome, replications
 from sim.study.replicated import COUNT, LEVEL, check_level
-from sim.study.sensitivity.constants import drawn
 from sim.study.sensitivity.inputs import Input, usual_inputs, varied
 from sim.study.sensitivity.result import Found, Measure, Sensitivity
 from sim.study.start_up import StartUp, common_start_up
@@ -100,7 +101,7 @@ def plan_sensitivity(
     found = tuple(varied(experiment, key, step) for key in keys)
     seeded = replications(experiment, count)
     systems = {AS_IT_IS: seeded}
-    if experiment.cost.kind == "roofline":
+    if experiment.cost.kind in PHYSICAL:
         systems[DRAWN] = [drawn(one) for one in seeded]
     for one in found:
         systems |= {LOWER + one.key: replications(one.lower, count), HIGHER + one.key: replications(one.higher, count)}
@@ -166,18 +167,17 @@ class _Seen:
         Student's t on logarithms, with what sampling adds in quadrature.
         """
         if DRAWN not in self._values:
-            return "only the roofline's constants have an error"
+            return "only physical constants have an error"
         why_not, mean = self._why_not(metric, AS_IT_IS, DRAWN), self.mean(metric)
         if why_not or not isinstance(mean, Interval):
             return why_not or str(mean)
         base, wrong = self._of(AS_IT_IS, metric), self._of(DRAWN, metric)
         if min(base.min(), wrong.min()) <= 0:
             return f"{metric} is 0 in some runs"
-        off, count = np.log(wrong / base), len(base)
-        quantile = float(student.ppf((1 + self._level) / 2, count - 1))
-        spread = quantile * float(off.std(ddof=1)) * np.sqrt(1 + 1 / count)
+        count = len(base)
+        off, spread = prediction(np.log(wrong / base), self._level)
         width = float(np.hypot(spread, mean.half_width / mean.value))
-        middle = mean.value * float(np.exp(off.mean()))
+        middle = mean.value * float(np.exp(off))
         low, high = middle * float(np.exp(-width)), middle * float(np.exp(width))
         return Interval(mean.value, low, high, self._level, count, f"prediction interval over {count} draws")
 

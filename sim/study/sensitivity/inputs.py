@@ -57,12 +57,15 @@ def usual_inputs(experiment: Experiment) -> list[str]:
         "workload.arrivals.rate",
         *(f"workload.lengths.{part}.{word}" for part in ("prompt", "output") for word in LENGTHS),
     ]
-    if experiment.cost.kind == "roofline":
+    if experiment.cost.kind in ("kernels", "roofline"):
         wanted += ["accelerator.memory_bytes_per_s", f"accelerator.peak_flop_per_s.{model.dtype}"]
         if engine.tensor_parallel_size > 1:
             wanted.append("accelerator.link_bytes_per_s")
     there = numbers(experiment)
-    wanted += [key for key in there if key.startswith("cost.")]
+    if experiment.cost.kind == "kernels":
+        wanted += ["accelerator.kernels.gap_s"] + ["cost.expert_imbalance"] * (model.experts is not None)
+    else:
+        wanted += [key for key in there if key.startswith("cost.")]
     wanted += [f"engine.{name}" for name in ("num_gpu_blocks", "max_num_batched_tokens", "max_num_seqs")]
     return [key for key in wanted if key in there]
 
