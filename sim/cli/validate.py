@@ -1,4 +1,4 @@
-"""`servesim validate`: hold the program against what real systems did."""
+"""`servesim validate`: hold the program against what real systems did, step by step or in seconds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.options import JsonOption
+from sim.cli.options import JsonOption, SetOption, note, stdout
+from sim.cli.progress import progress_bar
+from sim.cli.validate_report import print_validation, title_of
 from sim.errors import CheckFailed, InputError
+from sim.study.files import replacing, writing
 from sim.study.recordings import read_recording
 from sim.study.replay import Comparison, compare_with
-from sim.study.store import to_json
+from sim.study.store import keep_inputs, result_folder, to_json
+from sim.study.validate import SKIP, Validation, validate_run
+from sim.study.validate.compare import LATENCIES
+
+RESULT, REQUESTS, CURVES = "validation.json", "latencies.csv", "curves.csv"
+PICTURES = ("latencies.png", "requests.png", "curves.png")
+FILES = (RESULT, REQUESTS, CURVES, *PICTURES)
 
 validate_app = typer.Typer(
     name="validate", help="Compare with recordings of real systems.", no_args_is_help=True, add_completion=False
@@ -58,3 +67,60 @@ def _verdict(comparison: Comparison) -> str:
         f"equal {comparison.equal_steps}/{comparison.steps} steps; first difference {where}, {difference.key}: "
         f"ours {difference.ours!r}, theirs {difference.theirs!r}"
     )
+
+
+@validate_app.command("run")
+def run_command(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with requests.csv(.gz) and meta.json.", show_default=False)
+    ],
+    set_: SetOption = None,
+    skip: Annotated[int, typer.Option(help="Latencies leave out so many first requests, for the warm-up.")] = SKIP,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for tables and pictures; default results/validate-NAME.")
+    ] = None,
+    json_: JsonOption = False,
+    plots: Annotated[bool, typer.Option(help="Draw the pictures.")] = True,
+) -> None:
+    """Replay a run of a real engine and say how far latencies, throughput and queues are off."""
+    validation = validate_run(directory, set_ or (), skip=skip, watch=progress_bar)
+    folder = out or Path("results") / f"validate-{validation.experiment.name}"
+    keep_inputs(folder, validation.experiment, FILES)
+    with result_folder(folder):
+        _write(validation, folder, plots)
+    if json_:
+        print(to_json(validation.to_dict()))
+    else:
+        print_validation(stdout, validation)
+    for text in validation.notes:
+        note(text)
+    note(f"{'tables and pictures' if plots else 'the tables'} are in {folder}")
+
+
+def _write(validation: Validation, folder: Path, plots: bool) -> None:
+    with writing(folder):
+        with replacing(folder / RESULT) as path:
+            path.write_text(to_json(validation.to_dict()) + "\n", encoding="utf-8")
+        for name, table in ((REQUESTS, validation.requests), (CURVES, validation.curves)):
+            with replacing(folder / name) as path:
+                table.to_csv(path, index=False)
+        for name in PICTURES:
+            (folder / name).unlink(missing_ok=True)
+    if plots:
+        _draw(validation, folder)
+
+
+def _draw(validation: Validation, folder: Path) -> None:
+    from sim import plots as pictures  # matplotlib is slow to import and not always wanted
+
+    title = title_of(validation)
+    errors = {name: {key: pair.error for key, pair in validation.metrics[name].items()} for name in LATENCIES}
+    figures = (
+        pictures.validation_latencies_figure(title, validation.requests, errors, LATENCIES),
+        pictures.validation_requests_figure(title, validation.requests),
+        pictures.validation_curves_figure(title, validation.curves),
+    )
+    with writing(folder):
+        for name, figure in zip(PICTURES, figures, strict=True):
+            with replacing(folder / name) as path:
+                pictures.save(figure, path)

@@ -58,6 +58,13 @@ def test_csv_in_other_spellings_is_the_same_trace(tmp_path, content):
     assert trace.equals(read(write(tmp_path, "plain.csv", THREE))[columns])
 
 
+def test_stamps_of_a_calendar_count_from_the_first(tmp_path):
+    path = write(tmp_path, "t.csv", CSV + "1700000000.25,10,5\n1700000001.75,20,6\n")
+    assert workload(path).table["arrival_s"].tolist() == [0.0, 1.5]
+    assert workload(path).notes == ("arrivals of t.csv count from the first, which its clock puts at 1700000000.25 s",)
+    assert read(write(tmp_path, "late.csv", CSV + "60,10,5\n"))["arrival_s"].tolist() == [60.0]
+
+
 def test_priority_column(tmp_path):
     content = "arrival_s,prompt_tokens,output_tokens,priority\n0,1,1,2\n1,1,1,-1\n"
     loaded = workload(write(tmp_path, "t.csv", content))

@@ -16,7 +16,7 @@ import pandas as pd
 from sim.errors import InputError
 from sim.specs.workload import TraceSpec
 from sim.streams import stream
-from sim.workload.traces import azure, bailian, burstgpt, json_table, mooncake, table
+from sim.workload.traces import azure, bailian, burstgpt, json_table, mooncake, real_run, table
 from sim.workload.traces.reader import Reader, Trace
 from sim.workload.traces.reading import UNREADABLE, first_bad_line, open_text
 
@@ -27,6 +27,7 @@ READERS: dict[str, Reader] = {
     "csv": table.READER,
     "jsonl": json_table.READER,
     "mooncake": mooncake.READER,
+    "real_run": real_run.READER,
 }
 LEAST_REQUESTS_TO_JUDGE = 20
 SLOWEST_PER_S, FASTEST_PER_S = 0.005, 1000.0
@@ -36,6 +37,8 @@ SLOW_PER_S, FAST_PER_S = 0.05, 100.0
 """Requests per second beyond which it perhaps was, which is worth a note."""
 LATEST_S = 2.0**32
 """136 years, as far as a clock of microseconds reaches: whatever lies beyond is no time in seconds."""
+CALENDAR_S = 1e7
+"""Four months: stamps that begin later are of a calendar (Unix time), whose digits leave no room for microseconds."""
 REQUESTS_A_TICK = 4
 
 
@@ -62,6 +65,10 @@ def read_trace(spec: TraceSpec, seed: int = 0) -> Trace:
             f"{LATEST_S:.0f} s (136 years); correct the time stamp or its unit"
         )
     notes = trace.notes + _unit_notes(path, spec.format, rows["arrival_s"])
+    first_s = float(rows["arrival_s"].iloc[0])
+    if first_s > CALENDAR_S:
+        rows = rows.assign(arrival_s=rows["arrival_s"] - first_s)
+        notes += (f"arrivals of {path.name} count from the first, which its clock puts at {first_s:.15g} s",)
     if not spec.jitter_s:
         notes += _tick_notes(rows["arrival_s"])
     if spec.jitter_s:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
@@ -39,11 +39,12 @@ def open_text(path: Path, mode: Literal["r", "w"] = "r") -> TextIO:
     return cast(TextIO, path.open(mode, encoding=encoding))
 
 
-def read_columns(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
+def read_columns(path: Path, required: tuple[str, ...], wanted: Sequence[str] = ()) -> pd.DataFrame:
     """The CSV at `path` (plain or .gz) as text cells, a row's index the line on which it begins.
 
-    Kept are the `required` columns, which must be there, and those of OPTIONAL_KEYS that are. A short row ends in empty
-    cells. Raises InputError naming the line for what is no CSV, a column that is missing or there twice, a long row.
+    Kept are the `required` columns, which must be there, and those `wanted` and of OPTIONAL_KEYS that are. A short
+    row ends in empty cells. Raises InputError naming the line for what is no CSV, a column that is missing or there
+    twice, a long row.
     """
     lines: list[int] = []
     rows: list[tuple[str, ...]] = []
@@ -52,7 +53,7 @@ def read_columns(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
         with open_text(path) as file:
             numbered = _numbered_rows(path, file)
             header = next(numbered, (1, []))[1]
-            places = _places(path, header, required)
+            places = _places(path, header, required, wanted)
             pick, width = itemgetter(*places.values()), len(header)
             for line, row in numbered:
                 if len(row) > width:
@@ -149,7 +150,7 @@ def _numbered_rows(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path}, line {line}: is not CSV ({error}); correct the line") from None
 
 
-def _places(path: Path, header: list[str], required: tuple[str, ...]) -> dict[str, int]:
+def _places(path: Path, header: list[str], required: tuple[str, ...], wanted: Sequence[str]) -> dict[str, int]:
     """Where each column that is read stands in a row."""
     if not header:
         raise InputError(f"{path}: is empty, or its first line is; give a CSV with columns {', '.join(required)}")
@@ -157,8 +158,8 @@ def _places(path: Path, header: list[str], required: tuple[str, ...]) -> dict[st
     if missing:
         found, needed = ", ".join(header), ", ".join(required)
         raise InputError(f"{path}, line 1: this CSV has no column {missing[0]}; found {found}, need {needed}")
-    wanted = [column for column in (*required, *OPTIONAL_KEYS) if column in header]
-    for column in wanted:
+    read = [column for column in (*required, *wanted, *OPTIONAL_KEYS) if column in header]
+    for column in read:
         if header.count(column) > 1:
             raise InputError(f"{path}, line 1: this CSV has {header.count(column)} columns {column}; keep one")
-    return {column: header.index(column) for column in wanted}
+    return {column: header.index(column) for column in read}
