@@ -16,7 +16,10 @@ from typer.core import TyperGroup
 from sim.errors import ServesimError, printable
 from sim.version import __version__
 
-VERBS = ("run", "show", "estimate", "catalog", "sweep", "compare", "capacity", "sensitivity", "trace", "validate")
+VERBS = (
+    "run", "show", "estimate", "catalog", "sweep", "compare", "capacity", "sensitivity", "calibrate", "trace",
+    "validate",
+)  # fmt: skip
 
 
 class _CommandsOnDemand(Mapping[str, Any]):
