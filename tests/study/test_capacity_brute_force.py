@@ -30,10 +30,10 @@ class Case(NamedTuple):
 
 CHAT = {"p99_ttft": 0.5, "p99_tpot": 0.05}
 CASES = {
-    "chat-on-a100": Case("chat-on-a100", CHAT, (3.6, 3.7, 3.8, 3.9, 4.0)),
-    "code": Case("compare-token-budget", {"p99_ttft": 2.0, "p99_tpot": 0.1}, (4.6, 4.7, 4.8, 4.9, 5.0)),
-    "chat-on-a-4090": Case("demo", {"p99_e2e": 20.5}, (3.9, 4.0, 4.1, 4.2, 4.3)),
-    "users": Case("chat-on-a100", CHAT, (52, 54, 56, 58), ("workload.arrivals={process: closed_loop, users: 10}",)),
+    "chat-on-a100": Case("chat-on-a100", CHAT, (3.0, 3.1, 3.2, 3.3, 3.4)),
+    "code": Case("compare-token-budget", {"p99_ttft": 2.0, "p99_tpot": 0.1}, (1.14, 1.18, 1.22, 1.26, 1.3)),
+    "chat-on-a-4090": Case("demo", {"p99_e2e": 22.0}, (3.5, 3.6, 3.7, 3.8)),
+    "users": Case("chat-on-a100", CHAT, (42, 44, 46, 48), ("workload.arrivals={process: closed_loop, users: 10}",)),
 }
 
 
