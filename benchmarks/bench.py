@@ -1,6 +1,6 @@
 """How fast the simulator is: requests per CPU second of one core, cell by cell, beside what bare SimPy events cost.
 
-    python benchmarks/bench.py [--out FILE.json] [--only TEXT]
+    python benchmarks/bench.py [--out FILE.json] [--only TEXT] [--cost kernels|roofline]
 
 Every cell runs in a process of its own. The load of a cell is a share of the saturation that a flood of the same
 requests measures first. What is timed is the whole of `sim.run`: workload, simulation, tables, metrics and audit. The
@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Cell:
     lengths: str
     distribution: str
     load: float
+    cost: str = "kernels"
 
     def __str__(self) -> str:
         load = "flood" if not self.load else f"{self.load:.0%}"
@@ -109,6 +110,7 @@ def experiment(cell: Cell, count: int, rate: float | None) -> sim.Experiment:
             "model": "llama-3.1-8b",
             "accelerator": "a100-80gb-sxm",
             "engine": ENGINES[cell.engine] | limits,
+            "cost": {"kind": cell.cost},
             "workload": workload,
             "seed": 1,
         }
@@ -238,10 +240,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
     parser.add_argument("--only", default="", help="only cells whose name holds this text")
+    parser.add_argument("--cost", default="kernels", choices=["kernels", "roofline"], help="the cells' cost model")
     options = parser.parse_args()
     measured: dict[str, Measured] = {}
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for cell in cells():
+        for cell in (replace(cell, cost=options.cost) for cell in cells()):
             if options.only in str(cell):
                 measured[str(cell)] = pool.apply(measure, (cell,))
                 print(f"{cell}: {measured[str(cell)].requests_per_cpu_s:,.0f} requests per CPU second", flush=True)
