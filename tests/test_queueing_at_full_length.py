@@ -122,7 +122,7 @@ def class_means(case: Case, num_requests: int, seed: int) -> Means:
 def test_the_program_has_urgent_requests_wait_as_cobham_says(case: Case) -> None:
     waits = {f"Wq {place}": wait_s for place, wait_s in enumerate(case.expected["Wq"])}
     by_class = Case(case.id, case.model, case.params, waits)
-    assert_agrees(by_class, on_all_cores(partial(class_means, by_class, 100_000), case, 50))
+    assert_agrees(by_class, on_all_cores(partial(class_means, by_class, 100_000), case, 64))
 
 
 def shortest_means(case: Case, num_requests: int, seed: int) -> Means:

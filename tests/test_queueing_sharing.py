@@ -42,12 +42,13 @@ def present_means(case: Case, experiment_for: Any, num_requests: int, seed: int)
     run = steady_part(result)
     shares = occupancy(result.requests, run.begin_s, run.end_s)
     numbers = np.arange(len(shares))
+    steps_a_token = run.requests["output_tokens"].mean() / case.params.get("k", 1)
     found = {
         "N": shares @ numbers,
         "var_N": shares @ numbers**2 - (shares @ numbers) ** 2,
         "P0": shares[0],
         "E2E": run.requests["e2e_s"].mean(),
-        "TPOT": run.requests["tpot_s"].mean(),
+        "TPOT": run.requests["tpot_s"].mean() * steps_a_token,
         "slowdown": run.requests["e2e_s"].mean() / case.params.get("S", 1.0),
     }
     return {name: float(found[name]) for name in case.expected}
