@@ -22,7 +22,6 @@ NARROW, NARROW_AT_HEAVY_LOAD = 0.02, 0.05
 MISSES: dict[tuple[str, str], str] = {
     ("geometric-continuous-batching-1", "wait_to_first_step"): "test_continuous_batching_…_at_full_length",
     ("M/M/c-3", "Wq"): "test_the_program_has_the_oracle_means",
-    ("affine-step-PS-3", "E2E"): "test_many_short_steps_are_a_shared_server_exactly",
 }
 """(case, value): by which test it was found outside its interval by chance; the seeds are fixed, so it always is."""
 
