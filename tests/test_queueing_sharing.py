@@ -129,7 +129,8 @@ def test_many_short_steps_are_processor_sharing_exactly(case: Case) -> None:
 @holds(AFFINE, "E2E TPOT N var_N P0", deep=True)
 def test_many_short_steps_are_a_shared_server_exactly(case: Case) -> None:
     count, num_requests = LONG[case.params["rho"]]
-    assert_agrees(case, long_present_means(case, finer, 2 * count, num_requests), allowed=0.03)
+    times = 3 if case.params["rho"] == 0.4 else 2  # an empty system is rare there, and yet not too rare to see
+    assert_agrees(case, long_present_means(case, finer, times * count, num_requests), allowed=0.03)
 
 
 @holds("SRPT-SJF-M/M/1", "E2E_PS", deep=True)
