@@ -13,7 +13,7 @@ from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.accelerator import ASSUMED, AcceleratorSpec
 from sim.specs.base import Spec
-from sim.specs.cost import CostSpec, KernelsCost, RooflineCost
+from sim.specs.cost import PHYSICAL, CostSpec, KernelsCost, RooflineCost
 from sim.specs.engine import GATE_ALIAS, NOT_YET, EngineSpec, own_name
 from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
@@ -266,7 +266,7 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
 
 def _check_cost(cost: CostSpec, model: ModelSpec, accelerator: AcceleratorSpec) -> None:
     """Physics needs a peak for the model's type, and the textbook an architecture of the textbook's."""
-    if cost.kind not in ("kernels", "roofline"):
+    if cost.kind not in PHYSICAL:
         return
     if cost.kind == "roofline" and model.beyond_the_roofline:
         raise InputError(
@@ -299,7 +299,7 @@ def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile)
             "workload.conversations: after the last one has begun, those under way only finish; throughput is of the "
             "whole run, that end included, and so are the percentiles of a single run"
         )
-    if config.cost.kind in ("kernels", "roofline") and accelerator.efficiency.source == ASSUMED:
+    if config.cost.kind in PHYSICAL and accelerator.efficiency.source == ASSUMED:
         notes.append(f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements")
     return notes
 

@@ -64,10 +64,7 @@ def calibrate_command(
         raise InputError("--ops: none given; give tables of measured operators, or --measure to make one on a GPU here")
     if accelerator is None:
         raise InputError("--accelerator: none given; name the device that was measured, as in servesim catalog")
-    for output, option in ((out, "--out"), (picture, "--picture")):
-        if output is not None:
-            keep(output, option, files, "a table that is read")
-    _check_picture(picture, out)
+    _check_outputs(files, out, picture)
     if not runs and scalars != GAP:
         raise InputError(f"--scalars: got {scalars}, but nothing settles it; give --runs, or drop it")
     found = calibrate(read_tables(files), load_accelerator(accelerator), tuple(path.name for path in files))
@@ -94,7 +91,11 @@ def _refuse_with_measure(files: list[Path], *others: object) -> None:
         )
 
 
-def _check_picture(picture: Path | None, out: Path | None) -> None:
+def _check_outputs(files: list[Path], out: Path | None, picture: Path | None) -> None:
+    """Neither takes the place of a table, nor the picture that of the accelerator."""
+    for output, option in ((out, "--out"), (picture, "--picture")):
+        if output is not None:
+            keep(output, option, files, "a table that is read")
     if picture is None:
         return
     if picture.suffix.lower() not in PICTURES:

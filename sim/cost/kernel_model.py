@@ -43,7 +43,9 @@ class KernelModel:
         self._clock = self._constants.clock
         self._graphs = captured_sizes(cost.graph_tokens)
         self._heads = layers.heads(model, tp)
-        self._attention = attention_speed(model, accelerator)
+        self._attention = attention_speed(model.dtype, accelerator)
+        if model.latent_attention is not None:  # whose decodes have a kernel of their own
+            self._attention = self._attention._replace(packs_decode_rows=True)
         self.query_tile_tokens = self._attention.query_tile_tokens
         windowed = model.windowed_layers
         self._windowed_layers = windowed.num_layers if windowed else 0

@@ -42,18 +42,18 @@ def expert_speed(dtype: str, accelerator: AcceleratorSpec) -> ExpertSpeed:
     return ExpertSpeed(speed.flop_per_s, speed.bytes_per_s, shares.start_s, shares.element_s, shares.power)
 
 
-def attention_speed(model: ModelSpec, accelerator: AcceleratorSpec) -> AttentionSpeed:
-    """Both attention kernels, which compute in the model's own type."""
+def attention_speed(dtype: str, accelerator: AcceleratorSpec) -> AttentionSpeed:
+    """Both attention kernels in that type."""
     efficiency, kernels = accelerator.efficiency, accelerator.kernels
     return AttentionSpeed(
-        accelerator.peak_flop_per_s[model.dtype] * efficiency.attention_compute,
+        accelerator.peak_flop_per_s[dtype] * efficiency.attention_compute,  # type: ignore[index]
         accelerator.memory_bytes_per_s * efficiency.attention_memory,
         kernels.decode_start_s,
         kernels.decode_row_s,
         kernels.prefill_start_s,
         kernels.prefill_tile_s,
         kernels.query_tile_tokens,
-        kernels.packs_decode_rows or model.latent_attention is not None,
+        kernels.packs_decode_rows,
         kernels.multiprocessors,
     )
 

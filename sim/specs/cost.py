@@ -63,6 +63,9 @@ class PerRequestCost(Spec):
     service_s: DurationDistribution
 
 
+PHYSICAL = ("kernels", "roofline")
+"""Kinds of cost that need an accelerator's peaks, and whose constants have errors."""
+
 CostSpec = Annotated[
     KernelsCost | RooflineCost | ConstantCost | AffineCost | PerRequestCost, Field(discriminator="kind")
 ]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sim.errors import InputError
+from sim.specs.cost import PHYSICAL
 from sim.specs.experiment import Experiment
 from sim.stats.prediction import prediction
 from sim.study.constants import drawn
@@ -21,8 +22,6 @@ from sim.study.replicate import RATES, Outcome, outcome_of
 from sim.study.workers import finished, submit
 
 LEAST_DRAWS, MOST_DRAWS = 3, 10_000
-PHYSICAL = ("kernels", "roofline")
-"""Kinds of cost whose constants have errors."""
 
 Watch = Callable[[int, int], None]
 

@@ -85,10 +85,3 @@ class MixedAttention:
         fixed_s, keys_s = self._start_s + tiles * self._tile_s, tile_keys * self._tile_key_s
         waits_s = longest * self._path_s - fixed_s - keys_s
         return Parts(keys_s + waits_s * (waits_s > 0), memory_s, fixed_s + rows_s, power=1.0)
-
-
-def mixed_attention(
-    heads: Heads, tiles: Any, tile_keys: Any, decodes: Any, decode_keys: Any, longest: Any, speed: AttentionSpeed
-) -> Parts:
-    """The same in one call."""
-    return MixedAttention(heads, speed).parts(tiles, tile_keys, decodes, decode_keys, longest)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.errors import InputError
+from sim.specs.cost import PHYSICAL
 from sim.specs.experiment import Experiment
 from sim.stats.interval import Interval, Refused
 from sim.stats.prediction import prediction
@@ -23,7 +24,6 @@ from sim.stats.replications import mean_interval, ratio_interval
 from sim.study.across_runs import Sample, Values, instability
 from sim.study.compare import check_metrics, check_pairs
 from sim.study.constants import drawn
-from sim.study.model_uncertainty import PHYSICAL
 from sim.study.paired_runs import PairedRuns, Watch
 from sim.study.replicate import Outcome, replications
 from sim.study.replicated import COUNT, LEVEL, check_level

@@ -8,6 +8,7 @@ from typing import Any
 
 from sim.config import experiment_from
 from sim.errors import InputError, did_you_mean
+from sim.specs.cost import PHYSICAL
 from sim.specs.experiment import Experiment
 
 SECTIONS = ("accelerator", "cost", "engine", "workload")
@@ -57,7 +58,7 @@ def usual_inputs(experiment: Experiment) -> list[str]:
         "workload.arrivals.rate",
         *(f"workload.lengths.{part}.{word}" for part in ("prompt", "output") for word in LENGTHS),
     ]
-    if experiment.cost.kind in ("kernels", "roofline"):
+    if experiment.cost.kind in PHYSICAL:
         wanted += ["accelerator.memory_bytes_per_s", f"accelerator.peak_flop_per_s.{model.dtype}"]
         if engine.tensor_parallel_size > 1:
             wanted.append("accelerator.link_bytes_per_s")

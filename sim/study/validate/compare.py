@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sim.metrics.latency import measured
-from sim.metrics.runs import FloatArray
+from sim.metrics.runs import FloatArray, durations_s
 
 STATISTICS = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 LATENCIES = {
@@ -103,10 +103,7 @@ def sampled(iterations: pd.DataFrame, queued_s: FloatArray, times: FloatArray) -
     """
     starts = iterations["start_s"].to_numpy()
     row = np.searchsorted(starts, times, side="right") - 1
-    k, first_s, increment_s = (
-        iterations[name].to_numpy() for name in ("iterations", "first_step_s", "step_increment_s")
-    )
-    ends = starts + k * first_s + k * (k - 1) / 2 * increment_s
+    ends = starts + durations_s(iterations)
     under_way = (row >= 0) & (times <= ends[np.maximum(row, 0)])
     joined = np.sort(queued_s)
     since = np.searchsorted(joined, times, side="right") - np.searchsorted(joined, starts[row], side="right")

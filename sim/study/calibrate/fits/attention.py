@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sim.cost.kernels.attention import AttentionSpeed, Heads, decode_attention, mixed_attention
+from sim.cost.kernels.attention import Heads, MixedAttention, decode_attention
+from sim.cost.speeds import attention_speed
 from sim.specs.accelerator import AcceleratorSpec
 from sim.study.calibrate.fitted import LEAST_PER_CONSTANT, Fitted, fit
 from sim.study.calibrate.screen import IMPOSSIBLE, kept, peak_of, possible, screened
@@ -81,22 +82,25 @@ def predicted_mixed(table: pd.DataFrame, accelerator: AcceleratorSpec, prefill: 
     """Seconds of every row with this start-up, time of a tile, and share of compute."""
     start_s, tile_s, compute = prefill
     kernels = accelerator.kernels
-    speed = _speed(accelerator, compute)._replace(prefill_start_s=start_s, prefill_tile_s=tile_s)
+    speed = attention_speed(DTYPE, accelerator)._replace(
+        flop_per_s=peak_of(accelerator, DTYPE, "attention") * compute, prefill_start_s=start_s, prefill_tile_s=tile_s
+    )
     new, cached = table["new_tokens"].to_numpy(float), table["cached_tokens"].to_numpy(float)
     tile = kernels.query_tile_tokens
     tiles = np.ceil(new / tile) * table["prompts"].to_numpy(float)
     longest = np.maximum(new + cached, 0 if kernels.packs_decode_rows else table["longest_decode"].to_numpy(float))
     decodes, decode_keys = table["decodes"].to_numpy(float), table["decode_keys"].to_numpy(float)
     tile_keys = tiles * (cached + (new + tile) / 2)
-    return np.asarray(mixed_attention(_heads(table), tiles, tile_keys, decodes, decode_keys, longest, speed).seconds)
+    kernel = MixedAttention(_heads(table), speed)
+    return np.asarray(kernel.parts(tiles, tile_keys, decodes, decode_keys, longest).seconds)
 
 
 def predicted_decode(table: pd.DataFrame, accelerator: AcceleratorSpec, decode: Sequence[float]) -> Floats:
     """Seconds of every row with this start-up, time of a row, and share of memory bandwidth."""
     start_s, row_s, memory = decode
-    bandwidth = accelerator.memory_bytes_per_s * memory
-    speed = _speed(accelerator, accelerator.efficiency.attention_compute)
-    speed = speed._replace(decode_start_s=start_s, decode_row_s=row_s, bytes_per_s=bandwidth)
+    speed = attention_speed(DTYPE, accelerator)._replace(
+        bytes_per_s=accelerator.memory_bytes_per_s * memory, decode_start_s=start_s, decode_row_s=row_s
+    )
     rows, keys = table["sequences"].to_numpy(float), table["keys"].to_numpy(float)
     return np.asarray(decode_attention(_heads(table), rows, keys, speed).seconds)
 
@@ -111,21 +115,6 @@ def _weights(long: NDArray[np.bool_]) -> Floats:
     if count in (0, len(long)):
         return np.ones(len(long))
     return np.where(long, len(long) / (2 * count), len(long) / (2 * (len(long) - count)))
-
-
-def _speed(accelerator: AcceleratorSpec, compute: float) -> AttentionSpeed:
-    kernels, efficiency = accelerator.kernels, accelerator.efficiency
-    return AttentionSpeed(
-        flop_per_s=peak_of(accelerator, DTYPE, "attention") * compute,
-        bytes_per_s=accelerator.memory_bytes_per_s * efficiency.attention_memory,
-        decode_start_s=kernels.decode_start_s,
-        decode_row_s=kernels.decode_row_s,
-        prefill_start_s=kernels.prefill_start_s,
-        prefill_tile_s=kernels.prefill_tile_s,
-        query_tile_tokens=kernels.query_tile_tokens,
-        packs_decode_rows=kernels.packs_decode_rows,
-        multiprocessors=kernels.multiprocessors,
-    )
 
 
 def _heads(table: pd.DataFrame) -> Heads:
