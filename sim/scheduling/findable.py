@@ -27,4 +27,4 @@ def publish(core: SchedulerCore) -> None:
     """What running requests have said so far can be found, as far as others may look for it."""
     for state in core.running:
         if state.shared_blocks > state.stored_blocks:
-            core.pool.store(state, findable_tokens(core, state) // core.engine.block_size)
+            core.pool.store(state, findable_tokens(core, state) // core.block_size)

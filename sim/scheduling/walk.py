@@ -50,7 +50,7 @@ def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tupl
     for state in list(core.running):
         if budget <= 0:
             break
-        tokens = core.tokens_wanted(state, threshold, budget, held)
+        tokens = _tokens_wanted(state, threshold, budget, held)
         if not tokens or state not in core.running:
             continue
         needed = core.new_blocks(state, tokens)
@@ -78,3 +78,12 @@ def _run_decodes(core: SchedulerCore, plan: Plan, grants: Grants) -> None:
         for state in plan.paused:
             core.decodes.pause(state)
         core.decode_all(plan)
+
+
+def _tokens_wanted(state: RequestState, threshold: int, budget: int, held: bool) -> int:
+    """Tokens that a running request would compute now: a decode one, a prompt what threshold and budget allow."""
+    if state.decoding:
+        return 1
+    if held or state.is_done:
+        return 0
+    return min(state.known_tokens - state.computed_tokens, threshold, budget)

@@ -68,12 +68,13 @@ class EngineSpec(Spec):
     prefill_schedule_interval: PositiveInt
 
     # composition
+    composition: Literal["mixed", "prefill_first", "alternate"]
     enable_chunked_prefill: bool
     long_prefill_token_threshold: Annotated[int, Field(ge=0)]
     long_prefill_token_threshold_adaptive: bool
 
     # KV reservation
-    kv_allocation: Literal["paged", "reserved"]
+    kv_allocation: Literal["paged", "paged_prompt", "reserved"]
     enable_prefix_caching: bool
 
     # executed shape and release of members
