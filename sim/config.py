@@ -9,22 +9,20 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from sim.errors import InputError, did_you_mean
+from sim.errors import InputError
 from sim.specs import catalogue
 from sim.specs.accelerator import ASSUMED, AcceleratorSpec
 from sim.specs.base import Spec
 from sim.specs.cost import PHYSICAL, CostSpec, KernelsCost, RooflineCost
-from sim.specs.engine import GATE_ALIAS, NOT_YET, EngineSpec, own_name
+from sim.specs.engine import EngineSpec
 from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
+from sim.specs.presets import complete_engine, own_name
 from sim.specs.validation import SpecT, validate
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
-
-DEFAULT_PRESET = "vllm-v1"
-GIB = 2**30
 
 
 class ConfigFile(Spec):
@@ -176,78 +174,6 @@ def _validate_file(spec: type[SpecT], data: dict[str, Any], field: str, source: 
         return validate(spec, data, field)
     except InputError as error:
         raise InputError(f"{error} (in {source})") from None
-
-
-def complete_engine(written: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
-    """The preset's values, its defaults for this much memory, and on top what the user wrote."""
-    given, names = _without_aliases(written)
-    preset_name = given.get("preset", DEFAULT_PRESET)
-    if not isinstance(preset_name, str):
-        presets = did_you_mean("", catalogue.names("engines"))
-        raise InputError(f"engine.preset: got {preset_name!r}, must be a name; {presets}")
-    preset = catalogue.entry("engines", preset_name, "engine.preset")
-    values = {"preset": preset_name, "preset_version": preset["version"], **preset["values"]}
-    values |= _defaults_by_memory(preset.get("by_memory", []), accelerator)
-    if "kv_allocation" in given and "gate" not in given:
-        paged_gate = values["gate"] if values["gate"] != "slot" else "whole_prompt"
-        given = {**given, "gate": "slot" if given["kv_allocation"] == "reserved" else paged_gate}
-    engine = _validate_engine(values | given, names)
-    unused = {key: why for key, why in preset.get("without", {}).items() if given.get(key) is not None}
-    notes = [
-        f"engine.{key} {given[key]} has no effect under preset {preset_name}: {why}" for key, why in unused.items()
-    ]
-    return engine.model_copy(update=dict.fromkeys(unused)), notes
-
-
-def _validate_engine(values: dict[str, Any], names: dict[str, str]) -> EngineSpec:
-    """Validate; an error speaks of a key by the name the user wrote it under (`scheduling_policy` for `order`)."""
-    try:
-        return validate(EngineSpec, values, "engine")
-    except InputError as error:
-        place, colon, rest = str(error).partition(":")
-        ours = place.removeprefix("engine.")
-        raise InputError(f"engine.{names[ours]}{colon}{rest}" if ours in names else str(error)) from None
-
-
-def _without_aliases(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """vLLM's names turned into ours, and the name each was written under; writing one key twice is refused."""
-    given: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    for key, value in written.items():
-        if key in NOT_YET:
-            _refuse_layout(key, value)
-            continue
-        name = own_name(key)
-        if name in names:
-            alias, other = (key, names[name]) if key != name else (names[name], key)
-            raise InputError(f"engine.{alias}: is another name of {name}, and engine.{other} is also given; keep one")
-        if key == GATE_ALIAS:
-            if not isinstance(value, bool):
-                raise InputError(
-                    f"engine.{key}: got {value!r}, must be true or false; correct the value or drop the line"
-                )
-            value = "whole_prompt" if value else "first_chunk"
-        given[name], names[name] = value, key
-    return given, names
-
-
-def _refuse_layout(key: str, value: object) -> None:
-    """Refuse a layout over several GPUs other than tensor parallelism, unless it is switched off."""
-    none, layout = NOT_YET[key]
-    if value != none:
-        raise InputError(
-            f"engine.{key}: got {value!r}, but {layout} is not modelled yet; drop it and share the model by "
-            "tensor_parallel_size"
-        )
-
-
-def _defaults_by_memory(rows: list[dict[str, Any]], accelerator: AcceleratorSpec) -> dict[str, Any]:
-    for row in rows:
-        excepted = any(accelerator.name.startswith(prefix) for prefix in row.get("except", []))
-        if accelerator.memory_bytes >= row["at_least_gib"] * GIB and not excepted:
-            values: dict[str, Any] = row["values"]
-            return values
-    return {}
 
 
 def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.metrics.runs import FloatArray, IntArray
+from sim.serving.columns import ANYBODY
+from sim.serving.front_end import TIE_S
 from sim.serving.simulation import RunLog
 from sim.stats.range_maximum import range_maxima
+
+BoolArray = NDArray[np.bool_]
 
 
 def longest_gaps_s(log: RunLog, requests: IntArray) -> FloatArray:
@@ -18,7 +25,9 @@ def longest_gaps_s(log: RunLog, requests: IntArray) -> FloatArray:
     recorder = log.recorder
     runs, late, times = recorder.iterations.arrays(), recorder.gaps.arrays(), recorder.requests.arrays()
     late_s = np.zeros(len(times["finish_s"]))
-    np.maximum.at(late_s, late["request_id"], late["gap_s"])
+    own = late["request_id"] != ANYBODY
+    np.maximum.at(late_s, late["request_id"][own], late["gap_s"][own])
+    late_s = np.maximum(late_s[requests], _longest_of_all_s(late, ~own, times, requests))
     output_tokens = times["output_tokens"][requests]
     begins = np.searchsorted(runs["start_s"], times["first_token_s"][requests])
     if log.core.engine.release == "batch_end":  # held after its last token; no token is late in such a batch
@@ -28,4 +37,12 @@ def longest_gaps_s(log: RunLog, requests: IntArray) -> FloatArray:
         ends = np.searchsorted(runs["start_s"], times["finish_s"][requests])
     last_step_s = runs["first_step_s"] + (runs["iterations"] - 1) * runs["step_increment_s"]
     longest_s = range_maxima(np.maximum(runs["first_step_s"], last_step_s), begins, ends)
-    return np.where(output_tokens > 1, np.maximum(longest_s, late_s[requests]), np.nan)
+    return np.where(output_tokens > 1, np.maximum(longest_s, late_s), np.nan)
+
+
+def _longest_of_all_s(late: Any, shared: BoolArray, times: Any, requests: IntArray) -> FloatArray:
+    """The longest gap that each request shared with all others that decoded then: it began after its first token."""
+    gap_s, end_s = late["gap_s"][shared], late["end_s"][shared]
+    begins = np.searchsorted(end_s - gap_s, times["first_token_s"][requests] - TIE_S)
+    ends = np.searchsorted(end_s, times["finish_s"][requests] + TIE_S)
+    return range_maxima(gap_s, begins, np.maximum(begins, ends))

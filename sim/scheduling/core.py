@@ -12,6 +12,8 @@ costs the same for one request as for a thousand.
 
 from __future__ import annotations
 
+from collections import deque
+
 from sim.scheduling.allocation import ALLOCATIONS
 from sim.scheduling.block_pool import BlockPool, CachingBlockPool
 from sim.scheduling.composition import COMPOSITIONS
@@ -22,6 +24,7 @@ from sim.scheduling.gate import GATES
 from sim.scheduling.order import ORDERS
 from sim.scheduling.own_texts import OwnTexts
 from sim.scheduling.plan import Chunk, How, Plan
+from sim.scheduling.preemption import PREEMPTIONS
 from sim.scheduling.prefix_cache import Hit
 from sim.scheduling.release import RELEASES
 from sim.scheduling.state import RequestState
@@ -62,7 +65,13 @@ class SchedulerCore:
         self._reserves = ALLOCATIONS[engine.kv_allocation](engine)
         self._blocks_required = GATES[engine.gate](engine)
         self._leaving = RELEASES[engine.release]
-        self._watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0))
+        self._preempt = PREEMPTIONS[engine.preemption_mode]
+        self.swapped: deque[RequestState] = deque()
+        self.free_host_blocks = engine.num_cpu_blocks or 0
+        self.watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0))
+        self.spare_blocks = 0 if engine.pressure == "block_needed" else 1
+        self.spares_for_prompts = engine.pressure == "no_free_block"
+        self.makes_room_at_once = not self.spare_blocks and self.waiting.last_admitted_gives_way
         self._shares_budget = engine.long_prefill_token_threshold > 0 and engine.long_prefill_token_threshold_adaptive
         self._arrivals = 0
         self._admissions = 0
@@ -74,6 +83,11 @@ class SchedulerCore:
         if self.engine.kv_allocation == "reserved":
             return min(self.seats, self.pool.total_blocks // self.engine.slot_blocks)
         return self.seats
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anybody runs or waits."""
+        return bool(self.running or self.waiting or self.swapped)
 
     @property
     def past_prompt(self) -> int:
@@ -101,13 +115,13 @@ class SchedulerCore:
             plan.padding_context_tokens = sum(state.computed_tokens for state in self.done_members)
         self._composition.form(plan)
         self.take_stock(plan)
-        plan.unpauses = len(self.before.paused) > 0
+        plan.unpauses = self.before.stalled > 0 or len(self.before.paused) > 0
         self.before = plan
         return plan
 
     def take_stock(self, plan: Plan) -> None:
         """Note in the plan who and what is in the engine while it runs."""
-        plan.running, plan.waiting = len(self.running), len(self.waiting)
+        plan.running, plan.waiting = len(self.running), len(self.waiting) + len(self.swapped)
         if self.is_static:
             plan.idle_slots = self.batch_members - plan.running + plan.padding_requests
         plan.used_blocks = self.pool.total_blocks - self.pool.free_blocks
@@ -128,7 +142,8 @@ class SchedulerCore:
         alike = self._composition.alike(plan)
         if alike == 1:
             return 1
-        return min(alike, 1 + self.decodes.ticks_with(self.pool.free_blocks, self.decodes.ticks_to_finish()))
+        free_blocks = max(self.pool.free_blocks - self.spare_blocks, 0)
+        return min(alike, 1 + self.decodes.ticks_with(free_blocks, self.decodes.ticks_to_finish()))
 
     def heeds(self, request: Request) -> bool:
         """Whether a request that arrived now could change the next plan.
@@ -213,32 +228,36 @@ class SchedulerCore:
             plan.finishing.append(state)
 
     def preempt(self, plan: Plan, victim: RequestState, granted_tokens: int) -> None:
-        """Recompute later: blocks go, outputs stay, and the request waits again.
-
-        The tokens that it was granted in this call will not run. As in vLLM, the blocks that they would have filled can
-        be found all the same.
-        """
-        findable = findable_tokens(self, victim, granted_tokens)
-        if victim.decoding:
-            self.decodes.leave(victim)
-        elif not victim.is_done:
-            self.prefilling.remove(victim)
-        del self.running[victim]
-        if not victim.is_done:  # its last output is on the way: nothing of it will be computed again
-            self.dropped_tokens += victim.computed_tokens
-        blocks = self.blocks_held(victim, victim.computed_tokens + granted_tokens)
-        self.pool.release(victim, blocks, findable // self.block_size)
-        self.stored_tokens -= victim.computed_tokens
-        victim.computed_tokens = 0
+        """A running request gives up its blocks; the tokens that it was granted in this call will not run."""
         victim.preemptions += 1
-        self.waiting.push_preempted(victim)
         plan.preempted = [*plan.preempted, victim]
+        rest = 0 if victim.decoding else victim.known_tokens - victim.computed_tokens
+        plan.rest_tokens = {**plan.rest_tokens, victim: rest}
+        self._preempt(self, plan, victim, granted_tokens)
+
+    def take_out(self, plan: Plan, state: RequestState) -> None:
+        """Off the running list, with its own counters right; its blocks are still to be released."""
+        if state.decoding:
+            self.decodes.leave(state)
+        elif not state.is_done:
+            self.prefilling.remove(state)
+        del self.running[state]
+        self.stored_tokens -= state.computed_tokens
+
+    def go_on(self, plan: Plan, state: RequestState, tokens: int) -> None:
+        """A request that was swapped out runs again; the blocks it had are its own again."""
+        self.running[state] = None
+        state.admission_rank = self._admissions
+        self._admissions += 1
+        new_blocks = self.new_blocks(state, tokens)
+        self.take_blocks(state, tokens, new_blocks)
+        self.compute(plan, state, "swapped", tokens, new_blocks)
 
     # ---- waiting requests -------------------------------------------------------------------------------------------
 
     def blocks_to_admit(self, state: RequestState, tokens: int, hit: Hit) -> int:
         """What the gate asks but for what was found held by others, and the watermark unless the engine is idle."""
-        watermark_blocks = self._watermark_blocks if self.running else 0
+        watermark_blocks = self.watermark_blocks if self.running or self.engine.watermark_when_idle else 0
         required = self._blocks_required(state.known_tokens, hit.blocks * self.block_size + tokens)
         return required - hit.blocks + hit.idle_blocks + watermark_blocks
 

@@ -47,7 +47,7 @@ def _parts(plan: Plan, core: SchedulerCore) -> list[Record]:
     for state in core.running:
         if state in chunks:
             parts.append(_chunk_record(chunks[state], core))
-        elif state in ending or (state.decoding and state not in paused):
+        elif state in ending or (state.decoding and not plan.stalled and state not in paused):
             parts.append(_decode_record(state, core))
     return parts
 

@@ -54,7 +54,8 @@ def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tupl
         if not tokens or state not in core.running:
             continue
         needed = core.new_blocks(state, tokens)
-        while needed > core.pool.free_blocks:
+        spare = core.spare_blocks if state.decoding or core.spares_for_prompts else 0
+        while max(needed, spare) > core.pool.free_blocks:
             victim = core.waiting.victim(core.running)
             returned_tokens, _ = grants.pop(victim, (0, 0))
             budget += returned_tokens
@@ -72,7 +73,9 @@ def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tupl
 def _run_decodes(core: SchedulerCore, plan: Plan, grants: Grants) -> None:
     """Decodes that were granted their token run; those left without budget pause."""
     decoding = sum(state.decoding for state in grants)
-    if decoding < core.decodes.count:
+    if not decoding:
+        plan.stalled = core.decodes.count
+    elif decoding < core.decodes.count:
         plan.paused = [state for state in core.running if state.decoding and state not in grants]
     if decoding:
         for state in plan.paused:

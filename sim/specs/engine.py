@@ -12,28 +12,12 @@ from pydantic import Field, model_validator
 from sim.errors import InputError
 from sim.specs.base import Fraction, PositiveInt, Spec
 
-ALIASES = {
-    "num_gpu_blocks_override": "num_gpu_blocks",
-    "scheduling_policy": "order",
-    "policy": "order",
-}
-"""vLLM's names for our keys."""
-
-GATE_ALIAS = "scheduler_reserve_full_isl"
-"""vLLM's switch between two gates: true is `whole_prompt`, false is `first_chunk`."""
-
-
 NOT_YET = {
     "pipeline_parallel_size": (1, "pipeline parallelism"),
     "data_parallel_size": (1, "data parallelism"),
     "enable_expert_parallel": (False, "expert parallelism"),
 }
 """vLLM's keys for layouts over several GPUs that are not modelled: the value that asks for none, and what it is."""
-
-
-def own_name(key: str) -> str:
-    """Our name of an engine key, which may be written under one of vLLM's."""
-    return "gate" if key == GATE_ALIAS else ALIASES.get(key, key)
 
 
 class EngineSpec(Spec):
@@ -63,6 +47,7 @@ class EngineSpec(Spec):
     order: Literal["fcfs", "priority", "shortest_predicted"]
     gate: Literal["whole_prompt", "first_chunk", "slot"]
     watermark: Annotated[float, Field(ge=0, lt=1)]
+    watermark_when_idle: bool
     formation: Literal["continuous", "drain_then_fill"]
     formation_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=True)]
     prefill_schedule_interval: PositiveInt
@@ -73,9 +58,18 @@ class EngineSpec(Spec):
     long_prefill_token_threshold: Annotated[int, Field(ge=0)]
     long_prefill_token_threshold_adaptive: bool
 
+    running_order: Literal["admission", "as_run"]
+
     # KV reservation
     kv_allocation: Literal["paged", "paged_prompt", "reserved"]
     enable_prefix_caching: bool
+
+    # pressure
+    pressure: Literal["block_needed", "no_free_block", "no_free_block_for_decode"]
+    preemption_mode: Literal["recompute", "swap"]
+    num_cpu_blocks: Annotated[int, Field(ge=0)] | None = None
+    swap_space_gib: Annotated[float, Field(ge=0)] = 4.0
+    admission_after_preemption: Literal["nobody", "others", "as_they_were"]
 
     # executed shape and release of members
     pad_to_longest: bool

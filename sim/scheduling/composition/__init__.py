@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sim.scheduling.composition.alternate import Alternate
 from sim.scheduling.composition.mixed import Mixed
+from sim.scheduling.composition.prefill_first import PrefillFirst
 from sim.scheduling.plan import Plan
 
 if TYPE_CHECKING:
@@ -29,4 +31,8 @@ class Composition(Protocol):
         ...
 
 
-COMPOSITIONS: dict[str, Callable[[SchedulerCore], Composition]] = {"mixed": Mixed}
+COMPOSITIONS: dict[str, Callable[[SchedulerCore], Composition]] = {
+    "alternate": Alternate,
+    "mixed": Mixed,
+    "prefill_first": PrefillFirst,
+}

@@ -6,14 +6,16 @@ all that run get what they want, it does not matter in what order they are asked
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from sim.scheduling.admission import admit
 from sim.scheduling.findable import publish
 from sim.scheduling.formation.cadence import PrefillCadence
 from sim.scheduling.plan import Plan
-from sim.scheduling.walk import make_room, walk_running
+from sim.scheduling.preemption.swap import swap_in
+from sim.scheduling.running import run
+from sim.scheduling.state import RequestState
+from sim.scheduling.walk import walk_running
 
 if TYPE_CHECKING:
     from sim.scheduling.core import SchedulerCore
@@ -27,6 +29,8 @@ class Mixed:
     def __init__(self, core: SchedulerCore) -> None:
         engine = core.engine
         self._core = core
+        self._after_preemption = engine.admission_after_preemption
+        self._orders_as_run = engine.running_order == "as_run"
         self._threshold = engine.long_prefill_token_threshold
         self._cadence = PrefillCadence(engine.prefill_schedule_interval)
 
@@ -35,19 +39,38 @@ class Mixed:
         core, cadence = self._core, self._cadence
         threshold = self._prefill_threshold() if self._threshold else UNLIMITED
         held = cadence.counts and cadence.holds(core.past_prompt)
-        budget = None
         if core.own_texts.overheard:
             publish(core)
-        else:
-            budget = _run_everybody(core, plan, threshold, held)
-        if budget is None:
             budget = walk_running(core, plan, threshold, held)
-        if plan.preempted:
+        else:
+            budget = run(core, plan, threshold, held)
+        if plan.preempted and self._after_preemption == "nobody":
             plan.blocked_by = "preemption"
-        elif core.waiting:
-            plan.blocked_by = admit(core, plan, budget, threshold, held)
+        elif plan.preempted:
+            self._admit_others(plan, budget)
+        else:
+            if core.swapped:
+                budget = swap_in(core, plan, budget)
+            if core.waiting:
+                plan.blocked_by = admit(core, plan, budget, threshold, held)
+        if self._orders_as_run and (plan.chunks or plan.paused):
+            _order_as_run(core, plan)
         if cadence.counts:
             cadence.note(plan, held, len(core.waiting) > 0)
+
+    def _admit_others(self, plan: Plan, budget: int) -> None:
+        """After a preemption: who waited before may start (vLLM V0), or who is first in the queue now (Sarathi).
+
+        Sarathi sees those just preempted as they were: a decode with nothing to compute, which ends the pass, a prompt
+        with what was left of it.
+        """
+        core = self._core
+        aside = [core.waiting.pop() for _ in plan.preempted] if self._after_preemption == "others" else []
+        if core.waiting:
+            plan.blocked_by = admit(core, plan, budget, UNLIMITED, held=False)
+        for state in reversed(aside):
+            core.waiting.push_preempted(state)
+        plan.blocked_by = plan.blocked_by or "preemption"
 
     def alike(self, plan: Plan) -> int:
         """Without end, but that the cadence lets waiting prompts in after a while."""
@@ -69,42 +92,22 @@ class Mixed:
         return threshold
 
 
-def _run_everybody(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> int | None:
-    """Give all running requests the tokens they want, and return the budget that is left.
+def _order_as_run(core: SchedulerCore, plan: Plan) -> None:
+    """vLLM V0's list after an iteration with chunks: who did not run, new prompts, decodes, prompts that went on.
 
-    When only decodes run and blocks do not suffice, the last admitted make room. Changes nothing and returns None
-    when the running list's order decides otherwise who goes short of blocks or budget.
+    Who was swapped in comes last (vllm/core/scheduler.py `_schedule_chunked_prefill`, release 0.5.5).
     """
-    decodes, growth = core.decodes, core.decodes.blocks_in_next_tick()
-    budget, free = core.budget - decodes.count, core.pool.free_blocks - growth
-    grants = []
-    if core.prefilling and not held:
-        for state in core.prefilling:
-            wanted = min(state.known_tokens - state.computed_tokens, threshold)
-            tokens = min(wanted, max(budget, 0))
-            if tokens < wanted and not _prompts_come_last(core):
-                return None
-            if tokens:
-                new_blocks = core.new_blocks(state, tokens)
-                grants.append((state, tokens, new_blocks))
-                budget -= tokens
-                free -= new_blocks
-    if budget < 0 or free < 0:
-        if budget < 0 or core.prefilling or not core.waiting.last_admitted_gives_way:
-            return None
-        growth = make_room(core, plan, growth)
-        budget = core.budget - decodes.count
-    if decodes.count:
-        if growth:
-            core.pool.allocate(growth)
-        core.decode_all(plan)
-    for state, tokens, new_blocks in grants:
-        core.take_blocks(state, tokens, new_blocks)
-        core.compute(plan, state, "running", tokens, new_blocks)
-    return budget
-
-
-def _prompts_come_last(core: SchedulerCore) -> bool:
-    """Whether all that decode stand before all that do not, so that decodes are served first."""
-    last = islice(reversed(core.running), len(core.prefilling))
-    return not any(state.decoding for state in last)
+    chunked = {chunk.state for chunk in plan.chunks}
+    silent = set(plan.paused)
+    others = [state for state in core.running if state not in chunked]
+    left_out = [state for state in others if plan.stalled or state in silent or not (state.decoding or state.is_done)]
+    parts: list[list[RequestState]] = [
+        left_out,
+        [chunk.state for chunk in plan.chunks if chunk.how in ("new", "resumed")],
+        [state for state in others if state not in set(left_out)],
+        [chunk.state for chunk in plan.chunks if chunk.how == "running"],
+        [chunk.state for chunk in plan.chunks if chunk.how == "swapped"],
+    ]
+    core.running = {state: None for part in parts for state in part}
+    for place, state in enumerate(core.running):
+        state.admission_rank = place

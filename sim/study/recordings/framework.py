@@ -1,0 +1,28 @@
+"""What is particular to the recordings of one framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sim.scheduling.core import SchedulerCore
+from sim.scheduling.plan import Plan
+
+Record = dict[str, Any]
+
+
+def as_it_is(record: Record, plan: Plan, core: SchedulerCore) -> Record:
+    """The schedule log has the schema of vLLM V1's recordings."""
+    return record
+
+
+@dataclass(frozen=True)
+class Framework:
+    """`engine` turns a header's config into a preset and arguments for it, in the framework's own names.
+
+    `in_its_words` turns a line of our schedule log into one of its, with our numbers for requests.
+    """
+
+    engine: Callable[[Record], tuple[str, Record]]
+    in_its_words: Callable[[Record, Plan, SchedulerCore], Record] = as_it_is
