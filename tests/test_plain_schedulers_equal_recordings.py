@@ -1,0 +1,53 @@
+"""The plain scheduler of every framework reproduces every step of every recording of the real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from oracles.plain_replay import Dialect, Record, compare, read
+from oracles.plain_vllm_v0 import PlainVllmV0, V0Iteration
+
+GOLDEN = Path(__file__).parent / "data" / "golden"
+
+
+def recordings(folder: str) -> list:
+    index = json.loads((GOLDEN / folder / "index.json").read_text(encoding="utf-8"))
+    return [
+        pytest.param(GOLDEN / folder / scenario["file"], scenario["steps"], id=scenario["name"])
+        for scenario in index["scenarios"]
+    ]
+
+
+# ---- vLLM V0 ---------------------------------------------------------------------------------------------------------
+
+
+def vllm_v0(config: Record) -> PlainVllmV0:
+    """Of the two keys that are no arguments the recordings have the values that are modelled."""
+    values = dict(config)
+    assert values.pop("delay_factor") == 0
+    assert not values.pop("use_v2_block_manager")
+    return PlainVllmV0(**values)
+
+
+def vllm_v0_details(scheduler: PlainVllmV0, iteration: V0Iteration) -> Record:
+    method = "swap" if scheduler.swaps else "recompute"
+    return {
+        "preempted": [[state, method] for state in iteration.preempted],
+        "ignored": list(iteration.ignored),
+        "swapped": list(iteration.swapped),
+        "swapped_in_blocks": iteration.swapped_in_blocks,
+        "swapped_out_blocks": iteration.swapped_out_blocks,
+    }
+
+
+def swapped_out(steps: list[Record]) -> Record:
+    return {"swapped_out_blocks": sum(line["swapped_out_blocks"] for line in steps)}
+
+
+@pytest.mark.parametrize(("path", "steps"), recordings("vllm_v0"))
+def test_vllm_v0(path, steps):
+    recorded = read(path)
+    dialect = Dialect(details=vllm_v0_details, totals=swapped_out)
+    assert compare(recorded, vllm_v0(recorded.config), dialect) == (steps, None)
