@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from oracles.plain_replay import Dialect, Record, compare, read
+from oracles.plain_sarathi import PlainSarathi
 from oracles.plain_vllm_v0 import PlainVllmV0, V0Iteration
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -51,3 +52,17 @@ def test_vllm_v0(path, steps):
     recorded = read(path)
     dialect = Dialect(details=vllm_v0_details, totals=swapped_out)
     assert compare(recorded, vllm_v0(recorded.config), dialect) == (steps, None)
+
+
+# ---- sarathi-serve ---------------------------------------------------------------------------------------------------
+
+
+def sarathi(config: Record) -> PlainSarathi:
+    """The limit on the tokens of an iteration belongs to a fifth scheduler, which is not recorded."""
+    return PlainSarathi(**{key: value for key, value in config.items() if key != "max_num_batched_tokens"})
+
+
+@pytest.mark.parametrize(("path", "steps"), recordings("sarathi_repo"))
+def test_sarathi(path, steps):
+    recorded = read(path)
+    assert compare(recorded, sarathi(recorded.config), Dialect()) == (steps, None)
