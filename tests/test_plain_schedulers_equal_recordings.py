@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from oracles.plain_replay import Dialect, Record, compare, read
 from oracles.plain_sarathi import PlainSarathi
+from oracles.plain_sglang import PlainSglang, SglangIteration
 from oracles.plain_vllm_v0 import PlainVllmV0, V0Iteration
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -66,3 +67,33 @@ def sarathi(config: Record) -> PlainSarathi:
 def test_sarathi(path, steps):
     recorded = read(path)
     assert compare(recorded, sarathi(recorded.config), Dialect()) == (steps, None)
+
+
+# ---- SGLang ----------------------------------------------------------------------------------------------------------
+
+
+def sglang_details(scheduler: PlainSglang, iteration: SglangIteration) -> Record:
+    return {
+        "mode": iteration.mode,
+        "stop": iteration.stop,
+        "retracted": list(iteration.preempted),
+        "chunked": iteration.chunked,
+        "batch_is_full": iteration.batch_is_full,
+        "new_token_ratio": iteration.new_token_ratio,
+        "free_tokens": iteration.free_blocks * scheduler.block_size,
+    }
+
+
+def sglang_outcome(scheduler: PlainSglang, iteration: SglangIteration) -> Record:
+    return {"free_tokens_after_update": iteration.free_blocks_after * scheduler.block_size}
+
+
+def prefill_steps(steps: list[Record]) -> Record:
+    return {"prefill_steps": sum(line["mode"] in ("prefill", "mixed") for line in steps)}
+
+
+@pytest.mark.parametrize(("path", "steps"), recordings("sglang"))
+def test_sglang(path, steps):
+    recorded = read(path)
+    dialect = Dialect(details=sglang_details, outcome=sglang_outcome, totals=prefill_steps)
+    assert compare(recorded, PlainSglang(**recorded.config), dialect) == (steps, None)

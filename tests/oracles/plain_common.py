@@ -6,7 +6,6 @@ Rules are in the files of the frameworks. `PlainRequest`, `Part` and `Iteration`
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from typing import TypeVar
 
 from oracles.plain_blocks import Holder, PlainBlocks
@@ -17,7 +16,7 @@ from sim.specs.request import Request
 Decided = TypeVar("Decided", bound=Iteration)
 
 
-class PlainCommon(ABC):
+class PlainCommon:
     """A scheduler that decides an iteration by call, without a clock.
 
     `waiting` is in order of service, `running` in the order that the framework keeps. `pool` are its blocks, of
@@ -40,9 +39,9 @@ class PlainCommon(ABC):
         self.waiting.append(state)
         return state
 
-    @abstractmethod
     def schedule(self) -> Iteration:
         """Decide who runs how many tokens and who is preempted; what runs counts as computed."""
+        raise NotImplementedError
 
     def close(self, iteration: Decided) -> Decided:
         """The decision is made: its tokens count as computed, and the queues are noted."""
@@ -75,6 +74,9 @@ class PlainCommon(ABC):
     def is_unfinished(self) -> bool:
         """Whether somebody is still to be served."""
         return bool(self.waiting or self.running)
+
+    def rest(self) -> None:
+        """Nobody is there, and time passes."""
 
     def stored_tokens(self) -> int:
         """Tokens in the blocks that requests hold."""

@@ -74,6 +74,8 @@ def replay(recorded: Recorded, scheduler: PlainCommon, dialect: Dialect) -> Iter
     step = 0
     while order or scheduler.is_unfinished():
         if not scheduler.is_unfinished():
+            if recorded.arrival_steps[order[0]] > step:
+                scheduler.rest()
             step = max(step, recorded.arrival_steps[order[0]])
         arrived = [number for number in order if recorded.arrival_steps[number] <= step]
         order = order[len(arrived) :]
