@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from oracles.plain_fastgen import FastGenIteration, PlainFastGen
 from oracles.plain_replay import Dialect, Record, compare, read
 from oracles.plain_sarathi import PlainSarathi
 from oracles.plain_sglang import PlainSglang, SglangIteration
@@ -97,3 +98,20 @@ def test_sglang(path, steps):
     recorded = read(path)
     dialect = Dialect(details=sglang_details, outcome=sglang_outcome, totals=prefill_steps)
     assert compare(recorded, PlainSglang(**recorded.config), dialect) == (steps, None)
+
+
+# ---- DeepSpeed-FastGen -----------------------------------------------------------------------------------------------
+
+
+def fastgen_details(scheduler: PlainFastGen, iteration: FastGenIteration) -> Record:
+    return {
+        "buffer": list(iteration.waiting),
+        "evicted": list(iteration.preempted),
+        "flushed_finished": list(iteration.flushed),
+    }
+
+
+@pytest.mark.parametrize(("path", "steps"), recordings("fastgen"))
+def test_fastgen(path, steps):
+    recorded = read(path)
+    assert compare(recorded, PlainFastGen(**recorded.config), Dialect(details=fastgen_details)) == (steps, None)
