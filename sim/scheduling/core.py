@@ -12,8 +12,6 @@ costs the same for one request as for a thousand.
 
 from __future__ import annotations
 
-from collections import deque
-
 from sim.scheduling.allocation import ALLOCATIONS
 from sim.scheduling.block_pool import BlockPool, CachingBlockPool
 from sim.scheduling.composition import COMPOSITIONS
@@ -39,12 +37,14 @@ class SchedulerCore:
 
     `running` is in order of admission, `waiting` in order of service. `prefilling` are the running requests that do
     not decode yet. `stored_tokens` counts the tokens whose keys and values are in the pool, `dropped_tokens` those that
-    preemptions threw away, to be computed again. `before` is the plan that was decided last.
+    preemptions threw away, to be computed again. `swapped` have their blocks on the host, in order, each with whether
+    it decoded. `before` is the plan that was decided last.
     """
 
     def __init__(self, engine: EngineSpec) -> None:
         self.engine = engine
-        self.block_size, self._max_model_len = engine.block_size, engine.resolved_max_model_len
+        self.block_size = engine.block_size
+        self._longest_tokens = engine.resolved_max_model_len + engine.tokens_past_max_model_len
         self.caches = engine.enable_prefix_caching
         blocks = engine.usable_blocks
         self.pool = CachingBlockPool(blocks, engine.block_size) if self.caches else BlockPool(blocks)
@@ -66,7 +66,7 @@ class SchedulerCore:
         self._blocks_required = GATES[engine.gate](engine)
         self._leaving = RELEASES[engine.release]
         self._preempt = PREEMPTIONS[engine.preemption_mode]
-        self.swapped: deque[RequestState] = deque()
+        self.swapped: dict[RequestState, bool] = {}
         self.free_host_blocks = engine.num_cpu_blocks or 0
         self.watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0))
         self.spare_blocks = 0 if engine.pressure == "block_needed" else 1
@@ -97,7 +97,7 @@ class SchedulerCore:
     def enqueue(self, request: Request) -> RequestState:
         """A request joins the waiting queue; the model stops at its output length, its limit or `max_model_len`."""
         prompt_tokens = request.prompt_tokens
-        final_tokens = min(prompt_tokens + request.output_tokens, self._max_model_len)
+        final_tokens = min(prompt_tokens + request.output_tokens, self._longest_tokens)
         if request.max_new_tokens is not None:
             final_tokens = min(final_tokens, prompt_tokens + request.max_new_tokens)
         state = RequestState(request, self._arrivals, final_tokens)
@@ -135,6 +135,8 @@ class SchedulerCore:
         """
         if plan.chunks or plan.preempted or plan.paused or plan.unpauses or plan.finishing or self.prefilling:
             return 1
+        if plan.swapped_in:
+            return 1
         if self.own_texts.overheard:  # what waiting requests find grows with every block
             return 1
         if not plan.decode_requests:
@@ -142,7 +144,9 @@ class SchedulerCore:
         alike = self._composition.alike(plan)
         if alike == 1:
             return 1
-        free_blocks = max(self.pool.free_blocks - self.spare_blocks, 0)
+        free_blocks = self.pool.free_blocks - self.spare_blocks
+        if free_blocks < 0:
+            return 1
         return min(alike, 1 + self.decodes.ticks_with(free_blocks, self.decodes.ticks_to_finish()))
 
     def heeds(self, request: Request) -> bool:
@@ -221,7 +225,11 @@ class SchedulerCore:
             return
         if how == "running":
             self.prefilling.remove(state)
-        if end + 1 < state.final_tokens:
+        self._emit(plan, state)
+
+    def _emit(self, plan: Plan, state: RequestState) -> None:
+        """Somebody outside the decode group has computed all he knows: he decodes from now on, or this is his last."""
+        if state.computed_tokens + 1 < state.final_tokens:
             self.decodes.join(state)
         else:
             state.known_tokens += 1
@@ -244,14 +252,23 @@ class SchedulerCore:
         del self.running[state]
         self.stored_tokens -= state.computed_tokens
 
-    def go_on(self, plan: Plan, state: RequestState, tokens: int) -> None:
-        """A request that was swapped out runs again; the blocks it had are its own again."""
+    def come_back(self, plan: Plan, state: RequestState, tokens: int, decodes: bool) -> None:
+        """A request that was swapped out runs again, on the blocks that it had; a decode joins those of this plan."""
         self.running[state] = None
         state.admission_rank = self._admissions
         self._admissions += 1
         new_blocks = self.new_blocks(state, tokens)
         self.take_blocks(state, tokens, new_blocks)
-        self.compute(plan, state, "swapped", tokens, new_blocks)
+        if not decodes:
+            self.compute(plan, state, "swapped", tokens, new_blocks)
+            return
+        state.computed_tokens += 1
+        self.stored_tokens += 1
+        plan.swapped_in = [*plan.swapped_in, state]
+        plan.decode_requests += 1
+        plan.decode_context_tokens += state.computed_tokens
+        plan.longest_context_tokens = max(plan.longest_context_tokens, state.computed_tokens)
+        self._emit(plan, state)
 
     # ---- waiting requests -------------------------------------------------------------------------------------------
 

@@ -30,11 +30,6 @@ class Chunk:
     new_blocks: int
     completes: bool
 
-    @property
-    def is_decode(self) -> bool:
-        """Whether it is a decode of a request that has just been swapped in."""
-        return self.how == "swapped" and self.tokens == 1 and self.completes
-
 
 class Plan:
     """`iterations` like iterations, one unless all they do is decode.
@@ -47,8 +42,9 @@ class Plan:
     by the iterations after the first: `growth` says how many by each, and starts over at its end. `padding_requests`
     are finished members of a static batch whose slots still compute. `blocked_by` says why the head of the waiting
     queue could not start; None when nobody was left waiting. A plan that `passes` leaves out a turn in which nobody can
-    run. `rest_tokens` are what the preempted had left of their prompts. `running`, `waiting`, `idle_slots`,
-    `used_blocks` and `stored_tokens` are the core's once it has decided.
+    run. `swapped_in` are decodes that came back from the host; blocks were copied for them and for others. The
+    preempted had `rest_tokens` left of their prompts. `running`, `waiting`, `idle_slots`, `used_blocks` and
+    `stored_tokens` are the core's once it has decided.
     """
 
     iterations: int = 1
@@ -60,6 +56,7 @@ class Plan:
     stalled: int = 0
     passes: bool = False
     rest_tokens: Mapping[RequestState, int] = MappingProxyType({})
+    swapped_in: Sequence[RequestState] = ()
     swapped_in_blocks: int = 0
     swapped_out_blocks: int = 0
     grown_blocks: int = 0

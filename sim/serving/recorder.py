@@ -124,6 +124,11 @@ class Recorder:
         """The iterations of a plan ended: tokens came out, and some requests left."""
         if plan.stalled or plan.preempted or plan.paused or self._paused_s or self._stalled:
             self._note_late(start_s, end_s, plan)
+        for state in plan.swapped_in:
+            self._resumed_s.append(start_s)
+            self.gaps.append(
+                state.request.request_id, 1, end_s - self._preempted_s.pop(state), end_s, len(self.iterations)
+            )
         self._last_chunks = plan.chunks
         batch, first_s, increment_s, padding_tokens, _ = execution
         if plan.grown_blocks:
@@ -202,7 +207,7 @@ class Recorder:
             request_id = state.request.request_id
             if how == "new":
                 times.scheduled_s[request_id] = start_s
-            elif how == "resumed":
+            elif how != "running":
                 self._resumed_s.append(start_s)
             if chunk.completes:
                 self.totals.emitted_tokens += 1

@@ -37,6 +37,7 @@ class EngineSpec(Spec):
     max_concurrent_requests: PositiveInt | None = None
     max_num_batched_tokens: PositiveInt | None
     max_model_len: PositiveInt | None = None
+    tokens_past_max_model_len: Annotated[int, Field(ge=0, le=1)] = 0
     block_size: Annotated[int, Field(ge=1, le=65536)]
     num_gpu_blocks: PositiveInt | None = None
     has_null_block: bool
@@ -122,8 +123,14 @@ class EngineSpec(Spec):
 
     @property
     def longest_sequence_tokens(self) -> int:
-        """Prompt plus output that one request may have: the model length, or all KV memory where that is less."""
-        return min(self.resolved_max_model_len, self.usable_blocks * self.block_size)
+        """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
+
+        Of the memory a watermark that even an idle engine keeps is left out, and a block that coming back from the
+        host asks for.
+        """
+        kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
+        blocks = self.usable_blocks - kept - (self.preemption_mode == "swap")
+        return min(self.resolved_max_model_len, blocks * self.block_size)
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that `tokens` tokens fill, the last one perhaps in part."""

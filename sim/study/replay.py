@@ -90,7 +90,7 @@ def replay(recording: Recording) -> Iterator[Record]:
 def _in_their_words(record: Record, plan: Plan, core: SchedulerCore, recording: Recording) -> Record:
     """With phases, and recorded names for our numbers of requests."""
     names = recording.names
-    prompts = {chunk.state.request.request_id for chunk in plan.chunks if not chunk.is_decode}
+    prompts = {chunk.state.request.request_id for chunk in plan.chunks}
     parts = [part | {"phase": "prefill" if part["id"] in prompts else "decode"} for part in record["scheduled"]]
     record = recording.framework.in_its_words(record | {"scheduled": parts}, plan, core)
     return {key: _named(value, names) if key in REQUESTS else value for key, value in record.items()} | {

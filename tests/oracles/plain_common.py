@@ -75,6 +75,10 @@ class PlainCommon:
         """Whether somebody is still to be served."""
         return bool(self.waiting or self.running)
 
+    def is_away(self) -> bool:
+        """Whether somebody is to come back who neither runs nor waits."""
+        return self.is_unfinished() and not (self.waiting or self.running)
+
     def rest(self) -> None:
         """Nobody is there, and time passes."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from itertools import groupby
+from typing import Any
 
 from oracles.plain_scheduler import Iteration, PlainRequest, PlainScheduler, blocks_of, seats_of
 
@@ -77,11 +78,14 @@ class PlainTraffic:
 
 
 class PlainEngine:
-    """Serves a workload. `states` are its requests, at the end by number; `log` the iterations as they ran."""
+    """Serves a workload, by the rules of vLLM V1 or those of another plain `scheduler`.
 
-    def __init__(self, engine: EngineSpec, cost: CostModel, workload: Workload) -> None:
+    `states` are its requests, at the end by number; `log` the iterations as they ran.
+    """
+
+    def __init__(self, engine: EngineSpec, cost: CostModel, workload: Workload, scheduler: Any = None) -> None:
         self.engine, self.cost, self.workload = engine, cost, workload
-        self.scheduler = PlainScheduler(engine, cost.query_tile_tokens)
+        self.scheduler = scheduler or PlainScheduler(engine, cost.query_tile_tokens)
         self.traffic = PlainTraffic(workload)
         self.states: list[PlainRequest] = []
         self.log: list[Iteration] = []
@@ -89,8 +93,8 @@ class PlainEngine:
     def serve(self) -> None:
         """Until everybody has an answer."""
         now_s = 0.0
-        while self.traffic.coming or self.scheduler.waiting or self.scheduler.running:
-            if not self.scheduler.running:
+        while self.traffic.coming or self.scheduler.is_unfinished():
+            if not self.scheduler.running and not self.scheduler.is_away():
                 idle_since_s, now_s = now_s, self.when_a_batch_starts(now_s)
                 self.read(now_s, idle_since_s)
             now_s = self.asynchronously(now_s) if self.engine.async_scheduling else self.synchronously(now_s)

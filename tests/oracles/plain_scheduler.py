@@ -252,6 +252,14 @@ class PlainScheduler:
         if self.engine.enable_prefix_caching:
             self.pool.publish(state.holder, tokens // self.engine.block_size)
 
+    def is_unfinished(self) -> bool:
+        """Whether somebody is still to be served."""
+        return bool(self.waiting or self.running)
+
+    def is_away(self) -> bool:
+        """Whether somebody is to come back who neither runs nor waits."""
+        return False
+
     def stored_tokens(self) -> int:
         """Tokens in all blocks that somebody holds, of which some are in the blocks of several."""
         size = self.engine.block_size

@@ -53,7 +53,7 @@ class Mixed:
                 budget = swap_in(core, plan, budget)
             if core.waiting:
                 plan.blocked_by = admit(core, plan, budget, threshold, held)
-        if self._orders_as_run and (plan.chunks or plan.paused):
+        if self._orders_as_run and (plan.chunks or plan.paused or plan.swapped_in):
             _order_as_run(core, plan)
         if cadence.counts:
             cadence.note(plan, held, len(core.waiting) > 0)
@@ -65,7 +65,8 @@ class Mixed:
         with what was left of it.
         """
         core = self._core
-        aside = [core.waiting.pop() for _ in plan.preempted] if self._after_preemption == "others" else []
+        sets_aside = self._after_preemption == "others" and not core.swapped
+        aside = [core.waiting.pop() for _ in plan.preempted] if sets_aside else []
         if core.waiting:
             plan.blocked_by = admit(core, plan, budget, UNLIMITED, held=False)
         for state in reversed(aside):
@@ -97,7 +98,7 @@ def _order_as_run(core: SchedulerCore, plan: Plan) -> None:
 
     Who was swapped in comes last (vllm/core/scheduler.py `_schedule_chunked_prefill`, release 0.5.5).
     """
-    chunked = {chunk.state for chunk in plan.chunks}
+    chunked = {chunk.state for chunk in plan.chunks} | set(plan.swapped_in)
     silent = set(plan.paused)
     others = [state for state in core.running if state not in chunked]
     left_out = [state for state in others if plan.stalled or state in silent or not (state.decoding or state.is_done)]
@@ -106,6 +107,7 @@ def _order_as_run(core: SchedulerCore, plan: Plan) -> None:
         [chunk.state for chunk in plan.chunks if chunk.how in ("new", "resumed")],
         [state for state in others if state not in set(left_out)],
         [chunk.state for chunk in plan.chunks if chunk.how == "running"],
+        list(plan.swapped_in),
         [chunk.state for chunk in plan.chunks if chunk.how == "swapped"],
     ]
     core.running = {state: None for part in parts for state in part}

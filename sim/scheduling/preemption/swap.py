@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def preempt(core: SchedulerCore, plan: Plan, victim: RequestState, granted_tokens: int) -> None:
     """Its blocks go to the host; raises InputError when that has no room for them, as the real engine dies of it."""
+    was_decoding = victim.decoding
     core.take_out(plan, victim)
     blocks = core.blocks_held(victim, victim.computed_tokens)
     if blocks > core.free_host_blocks:
@@ -27,25 +28,26 @@ def preempt(core: SchedulerCore, plan: Plan, victim: RequestState, granted_token
     core.free_host_blocks -= blocks
     plan.swapped_out_blocks += blocks
     core.pool.release(victim, blocks, 0)
-    core.swapped.append(victim)
+    core.swapped[victim] = was_decoding
 
 
 def swap_in(core: SchedulerCore, plan: Plan, budget: int) -> int:
     """Bring back who was swapped out first, while there is room beyond the watermark; returns the budget left.
 
-    Each goes on in the same iteration, and room for one more block is asked for that.
+    Each goes on in the same iteration, for which room for one more block is asked, and of a prompt the budget for all
+    that is left of it: nobody cuts it into chunks here.
     """
     while core.swapped and len(core.running) < core.seats:
-        state = core.swapped[0]
+        state = next(iter(core.swapped))
         blocks = core.blocks_held(state, state.computed_tokens)
-        tokens = min(state.known_tokens - state.computed_tokens, budget)
-        if not tokens or core.pool.free_blocks - blocks - 1 < core.watermark_blocks:
+        tokens = state.known_tokens - state.computed_tokens
+        if tokens > budget or core.pool.free_blocks - blocks - 1 < core.watermark_blocks:
             break
-        core.swapped.popleft()
+        was_decoding = core.swapped.pop(state)
         core.free_host_blocks += blocks
         plan.swapped_in_blocks += blocks
         core.pool.allocate(blocks)
         core.stored_tokens += state.computed_tokens
-        core.go_on(plan, state, tokens)
+        core.come_back(plan, state, tokens, was_decoding)
         budget -= tokens
     return budget

@@ -26,3 +26,9 @@ class Framework:
 
     engine: Callable[[Record], tuple[str, Record]]
     in_its_words: Callable[[Record, Plan, SchedulerCore], Record] = as_it_is
+
+
+def finished_in_batch_order(record: Record) -> list[int]:
+    """Who finished, in the order of the batch, in which outputs are applied."""
+    places = {part["id"]: place for place, part in enumerate(record["scheduled"])}
+    return sorted(record["finished"], key=lambda request_id: places[request_id])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.errors import InputError, did_you_mean
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
-from sim.study.recordings.framework import Framework, Record
+from sim.study.recordings.framework import Framework, Record, finished_in_batch_order
 
 PRESETS = {"static": "static", "orca": "orca", "sarathi": "sarathi", "simple_chunking": "sarathi-simple-chunking"}
 ARGUMENTS = ("max_num_seqs", "max_model_len", "block_size", "num_gpu_blocks")
@@ -24,7 +24,8 @@ def _engine(config: Record) -> tuple[str, Record]:
 
 
 def _in_its_words(record: Record, plan: Plan, core: SchedulerCore) -> Record:
-    return record | {"scheduled": sorted(record["scheduled"], key=lambda part: part["phase"] == "decode")}
+    record = record | {"scheduled": sorted(record["scheduled"], key=lambda part: part["phase"] == "decode")}
+    return record | {"finished": finished_in_batch_order(record)}
 
 
 SARATHI = Framework(_engine, _in_its_words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
-from sim.study.recordings.framework import Framework, Record
+from sim.study.recordings.framework import Framework, Record, finished_in_batch_order
 
 
 def _engine(config: Record) -> tuple[str, Record]:
@@ -13,8 +13,9 @@ def _engine(config: Record) -> tuple[str, Record]:
 
 def _in_its_words(record: Record, plan: Plan, core: SchedulerCore) -> Record:
     mode = core.engine.preemption_mode
+    record = record | {"scheduled": in_batch_order(record["scheduled"])}
     return record | {
-        "scheduled": in_batch_order(record["scheduled"]),
+        "finished": finished_in_batch_order(record),
         "preempted": [[request_id, mode] for request_id in record["preempted"]],
         "swapped": [state.request.request_id for state in core.swapped],
         "swapped_in_blocks": plan.swapped_in_blocks,
