@@ -19,7 +19,7 @@ from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
-from sim.specs.presets import complete_engine, own_name
+from sim.specs.presets import complete_engine, fit_whole_prompts, own_name
 from sim.specs.validation import SpecT, validate
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
@@ -95,6 +95,7 @@ def _complete(
 ) -> Experiment:
     """With every engine value filled in and memory divided up."""
     engine, notes = complete_engine(config.engine, accelerator)
+    engine = fit_whole_prompts(engine, config.engine, model.max_position_embeddings)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
     return validate(

@@ -48,7 +48,7 @@ class SchedulerCore:
         self.caches = engine.enable_prefix_caching
         blocks = engine.usable_blocks
         self.pool = CachingBlockPool(blocks, engine.block_size) if self.caches else BlockPool(blocks)
-        self.waiting = ORDERS[engine.order]()
+        self.waiting = ORDERS[engine.order](engine)
         self.running: dict[RequestState, None] = {}
         self.prefilling: list[RequestState] = []
         self.decodes = DecodeGroup(engine.block_size if engine.kv_allocation != "reserved" else 0)
@@ -69,13 +69,13 @@ class SchedulerCore:
         self.swapped: dict[RequestState, bool] = {}
         self.free_host_blocks = engine.num_cpu_blocks or 0
         self.watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0))
-        self.spare_blocks = 0 if engine.pressure == "block_needed" else 1
+        self.spare_blocks = 1 if engine.pressure.startswith("no_free_block") else 0
         self.spares_for_prompts = engine.pressure == "no_free_block"
         self.makes_room_at_once = not self.spare_blocks and self.waiting.last_admitted_gives_way
         self._shares_budget = engine.long_prefill_token_threshold > 0 and engine.long_prefill_token_threshold_adaptive
         self._arrivals = 0
         self._admissions = 0
-        self._composition = COMPOSITIONS[engine.composition](self)
+        self.composition = COMPOSITIONS[engine.composition](self)
 
     @property
     def full_batch(self) -> int:
@@ -113,7 +113,7 @@ class SchedulerCore:
         if self.done_members:
             plan.padding_requests = len(self.done_members)
             plan.padding_context_tokens = sum(state.computed_tokens for state in self.done_members)
-        self._composition.form(plan)
+        self.composition.form(plan)
         self.take_stock(plan)
         plan.unpauses = self.before.stalled > 0 or len(self.before.paused) > 0
         self.before = plan
@@ -141,13 +141,17 @@ class SchedulerCore:
             return 1
         if not plan.decode_requests:
             return 1
-        alike = self._composition.alike(plan)
+        alike = self.composition.alike(plan)
         if alike == 1:
             return 1
         free_blocks = self.pool.free_blocks - self.spare_blocks
         if free_blocks < 0:
             return 1
         return min(alike, 1 + self.decodes.ticks_with(free_blocks, self.decodes.ticks_to_finish()))
+
+    def rest(self) -> None:
+        """Time passes and nobody is there."""
+        self.composition.rested()
 
     def heeds(self, request: Request) -> bool:
         """Whether a request that arrived now could change the next plan.
@@ -164,7 +168,7 @@ class SchedulerCore:
         if plan.grown_blocks:
             self.pool.allocate(plan.grown_blocks)
         self.stored_tokens += more * self.decodes.count
-        self._composition.repeated(more)
+        self.composition.repeated(more)
         plan.finishing = self.decodes.tick(more)
 
     def apply(self, plan: Plan) -> list[RequestState]:
@@ -251,6 +255,12 @@ class SchedulerCore:
             self.prefilling.remove(state)
         del self.running[state]
         self.stored_tokens -= state.computed_tokens
+
+    def put_first(self, states: list[RequestState]) -> None:
+        """These before all others on the running list, in this order."""
+        self.running = dict.fromkeys([*states, *(state for state in self.running if state not in set(states))])
+        for place, state in enumerate(self.running):
+            state.admission_rank = place
 
     def come_back(self, plan: Plan, state: RequestState, tokens: int, decodes: bool) -> None:
         """A request that was swapped out runs again, on the blocks that it had; a decode joins those of this plan."""

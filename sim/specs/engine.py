@@ -40,25 +40,29 @@ class EngineSpec(Spec):
     tokens_past_max_model_len: Annotated[int, Field(ge=0, le=1)] = 0
     block_size: Annotated[int, Field(ge=1, le=65536)]
     num_gpu_blocks: PositiveInt | None = None
+    kv_pool_tokens: PositiveInt | None = None
     has_null_block: bool
     gpu_memory_utilization: Fraction
     tensor_parallel_size: PositiveInt = 1
 
     # admission
     order: Literal["fcfs", "priority", "shortest_predicted"]
-    gate: Literal["whole_prompt", "first_chunk", "slot"]
+    gate: Literal["whole_prompt", "first_chunk", "slot", "expected_outputs"]
     watermark: Annotated[float, Field(ge=0, lt=1)]
     watermark_when_idle: bool
+    schedule_conservativeness: Annotated[float, Field(ge=0)] = 1.0
     formation: Literal["continuous", "drain_then_fill"]
     formation_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=True)]
     prefill_schedule_interval: PositiveInt
 
     # composition
-    composition: Literal["mixed", "prefill_first", "alternate"]
+    composition: Literal["mixed", "prefill_first", "prefill_until_full", "alternate"]
     enable_chunked_prefill: bool
     long_prefill_token_threshold: Annotated[int, Field(ge=0)]
     long_prefill_token_threshold_adaptive: bool
 
+    enable_mixed_chunk: bool = False
+    max_prefill_tokens: PositiveInt | None = None
     running_order: Literal["admission", "as_run"]
 
     # KV reservation
@@ -66,8 +70,9 @@ class EngineSpec(Spec):
     enable_prefix_caching: bool
 
     # pressure
-    pressure: Literal["block_needed", "no_free_block", "no_free_block_for_decode"]
+    pressure: Literal["block_needed", "no_free_block", "no_free_block_for_decode", "decodes_do_not_fit"]
     preemption_mode: Literal["recompute", "swap"]
+    requeue: Literal["head", "tail"] = "head"
     num_cpu_blocks: Annotated[int, Field(ge=0)] | None = None
     swap_space_gib: Annotated[float, Field(ge=0)] = 4.0
     admission_after_preemption: Literal["nobody", "others", "as_they_were"]

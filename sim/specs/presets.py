@@ -7,6 +7,7 @@ A preset is a file in catalogue/engines:
     by_memory            defaults by the size of the GPU's memory: the first row that matches
     without              keys that mean nothing to this engine, and why
     arguments            the framework's own names: for a key of ours, or {key: {its value: ours}}
+    whole_prompts        keys that are raised to max_model_len unless they are given
     only                 arguments whose other values are not modelled: the value that is accepted
 """
 
@@ -38,10 +39,18 @@ def complete_engine(given: dict[str, Any], accelerator: AcceleratorSpec) -> tupl
     if "kv_allocation" in ours and "gate" not in ours:
         paged_gate = values["gate"] if values["gate"] != "slot" else "whole_prompt"
         ours = {**ours, "gate": "slot" if ours["kv_allocation"] == "reserved" else paged_gate}
-    engine = _validate_engine(values | ours, names, "engine")
+    engine = _in_blocks(_validate_engine(values | ours, names, "engine"))
     unused = {key: why for key, why in preset.get("without", {}).items() if ours.get(key) is not None}
     notes = [f"engine.{key} {ours[key]} has no effect under preset {name}: {why}" for key, why in unused.items()]
     return engine.model_copy(update=dict.fromkeys(unused)), notes
+
+
+def fit_whole_prompts(engine: EngineSpec, given: dict[str, Any], model_len: int) -> EngineSpec:
+    """Where the framework sizes its token budget for the longest prompt, that unless a budget was given."""
+    ours, _ = in_our_words(given, engine.preset)
+    length = engine.max_model_len or model_len
+    keys = [key for key in _entry(engine.preset).get("whole_prompts", []) if key not in ours]
+    return engine.model_copy(update={key: max(getattr(engine, key), length) for key in keys})
 
 
 def engine_from_arguments(preset: str, arguments: dict[str, Any], field: str) -> EngineSpec:
@@ -49,7 +58,14 @@ def engine_from_arguments(preset: str, arguments: dict[str, Any], field: str) ->
     entry = _entry(preset)
     values = {"preset": preset, "preset_version": entry["version"], **entry["values"]}
     ours, names = in_our_words(arguments, preset)
-    return _validate_engine(values | ours, names, field)
+    return _in_blocks(_validate_engine(values | ours, names, field))
+
+
+def _in_blocks(engine: EngineSpec) -> EngineSpec:
+    """A pool that was given in tokens counts in full blocks."""
+    if engine.kv_pool_tokens is None:
+        return engine
+    return engine.model_copy(update={"num_gpu_blocks": engine.kv_pool_tokens // engine.block_size})
 
 
 def in_our_words(given: dict[str, Any], preset: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -15,7 +15,12 @@ from sim.study.recordings import Record, Recording
 
 NOT_COMPARED = frozenset({"kind", "output_of_step"})
 MISSING = "(nothing)"
-REQUESTS = frozenset({"arrived", "preempted", "running", "waiting", "finished", "emitted", "swapped", "ignored"})
+TOLERANCE = 1e-6
+"""Of numbers that are not whole."""
+
+REQUESTS = frozenset(
+    {"arrived", "preempted", "running", "waiting", "finished", "emitted", "swapped", "ignored", "retracted", "chunked"}
+)
 """Keys whose values are requests."""
 
 
@@ -124,6 +129,7 @@ def _totals(steps: list[Record], recording: Recording) -> Record:
         "peak_running": max(len(record["running"]) for record in steps),
         "min_free_blocks": min(record["free_blocks"] for record in steps),
         "swapped_out_blocks": sum(record.get("swapped_out_blocks", 0) for record in steps),
+        "prefill_steps": sum(record.get("mode") in ("prefill", "mixed") for record in steps),
         "hit_tokens": sum(part.get("hit_tokens", 0) for record in steps for part in record["scheduled"]),
         "max_step_tokens": max(record["total_tokens"] for record in steps),
         "per_request": {
@@ -152,5 +158,7 @@ def _first_difference(ours: Any, theirs: Any, step: int | None, key: str = "") -
             found = _first_difference(our_item, their_item, step, f"{key}[{index}]")
             if found:
                 return found
+        return None
+    if isinstance(theirs, float) and isinstance(ours, float) and abs(ours - theirs) <= TOLERANCE:
         return None
     return None if ours == theirs else Difference(step, key, ours, theirs)

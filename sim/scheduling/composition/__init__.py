@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from sim.scheduling.composition.alternate import Alternate
 from sim.scheduling.composition.mixed import Mixed
 from sim.scheduling.composition.prefill_first import PrefillFirst
+from sim.scheduling.composition.prefill_until_full import PrefillUntilFull
 from sim.scheduling.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,9 +31,14 @@ class Composition(Protocol):
         """The plan decided last was executed `more` times beyond the first."""
         ...
 
+    def rested(self) -> None:
+        """Nobody was there for a while."""
+        ...
+
 
 COMPOSITIONS: dict[str, Callable[[SchedulerCore], Composition]] = {
     "alternate": Alternate,
     "mixed": Mixed,
     "prefill_first": PrefillFirst,
+    "prefill_until_full": PrefillUntilFull,
 }

@@ -56,3 +56,6 @@ class Alternate:
 
     def repeated(self, more: int) -> None:
         """Nothing to count."""
+
+    def rested(self) -> None:
+        """Nothing to forget."""

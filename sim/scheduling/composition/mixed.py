@@ -82,6 +82,9 @@ class Mixed:
         if self._cadence.counts:
             self._cadence.skip(more)
 
+    def rested(self) -> None:
+        """Nothing to forget."""
+
     def _prefill_threshold(self) -> int:
         """Tokens one request may compute in an iteration; lifted for a request that is alone."""
         core, threshold = self._core, self._threshold
@@ -110,6 +113,4 @@ def _order_as_run(core: SchedulerCore, plan: Plan) -> None:
         list(plan.swapped_in),
         [chunk.state for chunk in plan.chunks if chunk.how == "swapped"],
     ]
-    core.running = {state: None for part in parts for state in part}
-    for place, state in enumerate(core.running):
-        state.admission_rank = place
+    core.put_first([state for part in parts for state in part])

@@ -41,3 +41,6 @@ class PrefillFirst:
 
     def repeated(self, more: int) -> None:
         """Nothing to remember."""
+
+    def rested(self) -> None:
+        """Nothing to forget."""

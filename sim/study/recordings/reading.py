@@ -15,6 +15,7 @@ from sim.specs.presets import engine_from_arguments
 from sim.specs.request import Request
 from sim.study.recordings.framework import Framework, Record
 from sim.study.recordings.sarathi import SARATHI
+from sim.study.recordings.sglang import SGLANG
 from sim.study.recordings.vllm_v0 import VLLM_V0
 from sim.study.recordings.vllm_v1 import VLLM_V1
 
@@ -68,6 +69,7 @@ FRAMEWORKS = {
     "vllm 0.33.0": VLLM_V1,
     "vllm 0.5.5": VLLM_V0,
     "sarathi-serve research code": SARATHI,
+    "sglang": SGLANG,
 }
 """By the engine that a header names, with its version where versions differ."""
 
@@ -104,7 +106,15 @@ def _requests(described: list[Record]) -> list[Request]:
             shared = (*before.shared_text, (("request", before.request_id), own))
         prompt_tokens = _count(item, "prompt_len")
         requests.append(
-            Request(number, 0.0, prompt_tokens, _count(item, "output_len"), item.get("priority", 0), shared_text=shared)
+            Request(
+                number,
+                0.0,
+                prompt_tokens,
+                _count(item, "output_len"),
+                item.get("priority", 0),
+                max_new_tokens=item.get("max_new_tokens"),
+                shared_text=shared,
+            )
         )
     return requests
 
