@@ -65,6 +65,8 @@ class SchedulerCore:
         self._reserves = ALLOCATIONS[engine.kv_allocation](engine)
         self._blocks_required = GATES[engine.gate](engine)
         self._leaving = RELEASES[engine.release]
+        self._leave_later = engine.release == "next_call"
+        self.leaving: list[RequestState] = []
         self._preempt = PREEMPTIONS[engine.preemption_mode]
         self.swapped: dict[RequestState, bool] = {}
         self.free_host_blocks = engine.num_cpu_blocks or 0
@@ -114,6 +116,8 @@ class SchedulerCore:
             plan.padding_requests = len(self.done_members)
             plan.padding_context_tokens = sum(state.computed_tokens for state in self.done_members)
         self.composition.form(plan)
+        if self.leaving:
+            plan.flushed = self._flush()
         self.take_stock(plan)
         plan.unpauses = self.before.stalled > 0 or len(self.before.paused) > 0
         self.before = plan
@@ -151,6 +155,7 @@ class SchedulerCore:
 
     def rest(self) -> None:
         """Time passes and nobody is there."""
+        self._flush()
         self.composition.rested()
 
     def heeds(self, request: Request) -> bool:
@@ -158,7 +163,7 @@ class SchedulerCore:
 
         One that queues up behind somebody who cannot start does not, unless the head's chunk depends on how many wait.
         """
-        return self._shares_budget or self.waiting.would_be_first(request)
+        return self._shares_budget or self.waiting.would_be_first(request) or self.composition.looks_further
 
     def repeat(self, plan: Plan, iterations: int) -> None:
         """`plan` was executed `iterations` times, which is at most its horizon."""
@@ -185,7 +190,10 @@ class SchedulerCore:
                 self.own_texts.leave(state)
             if state in running:
                 del running[state]
-                self._drop_blocks(state)
+                if self._leave_later:
+                    self.leaving.append(state)
+                else:
+                    self._drop_blocks(state)
             else:  # preempted while its last token was on the way
                 self.waiting.remove(state)
         return leaving
@@ -335,6 +343,13 @@ class SchedulerCore:
     def computed_tokens(self, state: RequestState) -> int:
         """Tokens of a request that are computed; the decode group counts for its members."""
         return self.decodes.computed_tokens(state) if state.decoding else state.computed_tokens
+
+    def _flush(self) -> list[RequestState]:
+        """Those who finished in the iteration before give their blocks back."""
+        flushed, self.leaving = self.leaving, []
+        for state in flushed:
+            self._drop_blocks(state)
+        return flushed
 
     def _drop_blocks(self, state: RequestState) -> None:
         """Give back the blocks of a request that leaves."""

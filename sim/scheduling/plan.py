@@ -43,8 +43,8 @@ class Plan:
     are finished members of a static batch whose slots still compute. `blocked_by` says why the head of the waiting
     queue could not start; None when nobody was left waiting. A plan that `passes` leaves out a turn in which nobody can
     run. `swapped_in` are decodes that came back from the host; blocks were copied for them and for others. The
-    preempted had `rest_tokens` left of their prompts. `running`, `waiting`, `idle_slots`, `used_blocks` and
-    `stored_tokens` are the core's once it has decided.
+    preempted had `rest_tokens` left of their prompts. The `flushed` finished before, and give their blocks back now.
+    `running`, `waiting`, `idle_slots`, `used_blocks` and `stored_tokens` are the core's once it has decided.
     """
 
     iterations: int = 1
@@ -56,6 +56,7 @@ class Plan:
     stalled: int = 0
     passes: bool = False
     rest_tokens: Mapping[RequestState, int] = MappingProxyType({})
+    flushed: Sequence[RequestState] = ()
     swapped_in: Sequence[RequestState] = ()
     swapped_in_blocks: int = 0
     swapped_out_blocks: int = 0

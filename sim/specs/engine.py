@@ -56,7 +56,7 @@ class EngineSpec(Spec):
     prefill_schedule_interval: PositiveInt
 
     # composition
-    composition: Literal["mixed", "prefill_first", "prefill_until_full", "alternate"]
+    composition: Literal["mixed", "prefill_first", "prefill_until_full", "decodes_first", "alternate"]
     enable_chunked_prefill: bool
     long_prefill_token_threshold: Annotated[int, Field(ge=0)]
     long_prefill_token_threshold_adaptive: bool
@@ -70,7 +70,9 @@ class EngineSpec(Spec):
     enable_prefix_caching: bool
 
     # pressure
-    pressure: Literal["block_needed", "no_free_block", "no_free_block_for_decode", "decodes_do_not_fit"]
+    pressure: Literal[
+        "block_needed", "no_free_block", "no_free_block_for_decode", "decodes_do_not_fit", "nothing_can_run"
+    ]
     preemption_mode: Literal["recompute", "swap"]
     requeue: Literal["head", "tail"] = "head"
     num_cpu_blocks: Annotated[int, Field(ge=0)] | None = None
@@ -79,7 +81,7 @@ class EngineSpec(Spec):
 
     # executed shape and release of members
     pad_to_longest: bool
-    release: Literal["on_finish", "batch_end"]
+    release: Literal["on_finish", "next_call", "batch_end"]
 
     # pipeline
     async_scheduling: bool
@@ -130,11 +132,13 @@ class EngineSpec(Spec):
     def longest_sequence_tokens(self) -> int:
         """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
 
-        Of the memory a watermark that even an idle engine keeps is left out, and a block that coming back from the
-        host asks for.
+        Of the memory a watermark that even an idle engine keeps is left out, a block that coming back from the host
+        asks for, and two blocks and some tokens that SGLang wants to be left.
         """
         kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
         blocks = self.usable_blocks - kept - (self.preemption_mode == "swap")
+        if self.gate == "expected_outputs":
+            return min(self.resolved_max_model_len, (blocks - 2) * self.block_size - 6)
         return min(self.resolved_max_model_len, blocks * self.block_size)
 
     def blocks_for(self, tokens: int) -> int:

@@ -12,6 +12,7 @@ from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
 from sim.scheduling.schedule_log import decision_record, outcome_record
 from sim.study.recordings import Record, Recording
+from sim.study.recordings.framework import Words
 
 NOT_COMPARED = frozenset({"kind", "output_of_step"})
 MISSING = "(nothing)"
@@ -20,6 +21,7 @@ TOLERANCE = 1e-6
 
 REQUESTS = frozenset(
     {"arrived", "preempted", "running", "waiting", "finished", "emitted", "swapped", "ignored", "retracted", "chunked"}
+    | {"buffer", "evicted", "flushed_finished"}
 )
 """Keys whose values are requests."""
 
@@ -70,7 +72,7 @@ def replay(recording: Recording) -> Iterator[Record]:
     A request with arrival step k is queued just before call k. When nothing runs or waits, the call number jumps to the
     next arrival.
     """
-    core = SchedulerCore(recording.engine)
+    core, words = SchedulerCore(recording.engine), recording.framework.words()
     order = sorted(range(len(recording.requests)), key=lambda i: recording.arrival_steps[i])
     step, in_flight = 0, None
     while order or core.has_work:
@@ -88,16 +90,15 @@ def replay(recording: Recording) -> Iterator[Record]:
         if executed is not None:
             record = record | outcome_record(executed[1], core.apply(executed[0]), core)
         in_flight = None if plan.is_empty else (plan, record)
-        yield _in_their_words(record, plan, core, recording)
+        yield _in_their_words(record, plan, core, words, recording.names)
         step += 1
 
 
-def _in_their_words(record: Record, plan: Plan, core: SchedulerCore, recording: Recording) -> Record:
+def _in_their_words(record: Record, plan: Plan, core: SchedulerCore, words: Words, names: list[str]) -> Record:
     """With phases, and recorded names for our numbers of requests."""
-    names = recording.names
     prompts = {chunk.state.request.request_id for chunk in plan.chunks}
     parts = [part | {"phase": "prefill" if part["id"] in prompts else "decode"} for part in record["scheduled"]]
-    record = recording.framework.in_its_words(record | {"scheduled": parts}, plan, core)
+    record = words(record | {"scheduled": parts}, plan, core)
     return {key: _named(value, names) if key in REQUESTS else value for key, value in record.items()} | {
         "scheduled": [part | {"id": names[part["id"]]} for part in record["scheduled"]]
     }

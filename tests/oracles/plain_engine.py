@@ -96,6 +96,8 @@ class PlainEngine:
         while self.traffic.coming or self.scheduler.is_unfinished():
             if not self.scheduler.running and not self.scheduler.is_away():
                 idle_since_s, now_s = now_s, self.when_a_batch_starts(now_s)
+                if not self.scheduler.waiting and now_s > idle_since_s + TIE_S:
+                    self.scheduler.rest()
                 self.read(now_s, idle_since_s)
             now_s = self.asynchronously(now_s) if self.engine.async_scheduling else self.synchronously(now_s)
         self.states.sort(key=lambda state: state.request.request_id)

@@ -136,6 +136,12 @@ class PlainFastGen(PlainCommon):
         super().apply(iteration, now_s)
         self.waiting += [part.state for part in iteration.parts if part.emits and not part.state.is_answered]
 
+    def rest(self) -> None:
+        """Passes go on while nobody is there: the blocks of those who finished last are free."""
+        for state in self.leaving:
+            self.pool.release(state.holder)
+        self.leaving = []
+
     def leave(self, state: PlainRequest) -> None:
         self.running.remove(state)
         self.leaving.append(state)

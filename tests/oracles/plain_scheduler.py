@@ -260,6 +260,9 @@ class PlainScheduler:
         """Whether somebody is to come back who neither runs nor waits."""
         return False
 
+    def rest(self) -> None:
+        """Nobody is there, and time passes."""
+
     def stored_tokens(self) -> int:
         """Tokens in all blocks that somebody holds, of which some are in the blocks of several."""
         size = self.engine.block_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from sim.scheduling.composition.alternate import Alternate
+from sim.scheduling.composition.decodes_first import DecodesFirst
 from sim.scheduling.composition.mixed import Mixed
 from sim.scheduling.composition.prefill_first import PrefillFirst
 from sim.scheduling.composition.prefill_until_full import PrefillUntilFull
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 class Composition(Protocol):
     """Forms the iterations of one core; what it remembers between them is its own."""
+
+    @property
+    def looks_further(self) -> bool:
+        """Whether one who comes now might start although others wait."""
+        ...
 
     def form(self, plan: Plan) -> None:
         """Decide who runs and write it into `plan`, which is empty."""
@@ -38,6 +44,7 @@ class Composition(Protocol):
 
 COMPOSITIONS: dict[str, Callable[[SchedulerCore], Composition]] = {
     "alternate": Alternate,
+    "decodes_first": DecodesFirst,
     "mixed": Mixed,
     "prefill_first": PrefillFirst,
     "prefill_until_full": PrefillUntilFull,

@@ -21,6 +21,8 @@ UNLIMITED = 2**62
 class Alternate:
     """An iteration of prompts, then one of decodes."""
 
+    looks_further = False
+
     def __init__(self, core: SchedulerCore) -> None:
         self._core = core
         self._decodes_next = False

@@ -26,6 +26,8 @@ UNLIMITED = 2**62
 class Mixed:
     """Decodes and chunks of prompts in one iteration."""
 
+    looks_further = False
+
     def __init__(self, core: SchedulerCore) -> None:
         engine = core.engine
         self._core = core

@@ -18,6 +18,8 @@ UNLIMITED = 2**62
 class PrefillFirst:
     """An iteration of prompts if one can start, else an iteration of decodes."""
 
+    looks_further = False
+
     def __init__(self, core: SchedulerCore) -> None:
         self._core = core
 

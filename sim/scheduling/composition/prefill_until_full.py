@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from sim.errors import ServesimError
 from sim.scheduling.gate.expected_outputs import ExpectedOutputs, PassBudget
 from sim.scheduling.plan import Blocker, How, Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND
@@ -43,6 +44,8 @@ class PrefillUntilFull:
     `ratio` is the share of outputs that were expected when the last call began, and `stop` why its pass over the
     waiting ended.
     """
+
+    looks_further = False
 
     def __init__(self, core: SchedulerCore) -> None:
         engine = core.engine
@@ -147,6 +150,11 @@ class PrefillUntilFull:
         tokens = min(rest, allowed if allowed > 0 else budget.chunk_tokens)
         if tokens <= 0:
             return
+        if self._core.new_blocks(state, tokens) > self._core.pool.free_blocks:
+            raise ServesimError(
+                f"request {state.request.request_id}: memory is too small for a prompt that is carried on, of which SGLang "
+                "dies; raise engine.num_gpu_blocks or schedule_conservativeness, or lower max_num_seqs"
+            )
         if tokens == rest:
             self.carried = None
         budget.take(tokens, self._outputs.most_outputs(state) if tokens == rest else 0)
@@ -156,7 +164,7 @@ class PrefillUntilFull:
         """Who starts, up to the first that cannot; returns why nobody else could be tried."""
         core = self._core
         while core.waiting:
-            if budget.is_computed_out:
+            if budget.is_computed_out and budget.memory_tokens > 0:
                 return "OTHER"
             if len(grants) >= core.seats - core.decodes.count:
                 return "FULL"

@@ -41,6 +41,10 @@ class Order(Protocol):
         """A preempted request comes back."""
         ...
 
+    def push_first(self, state: RequestState) -> None:
+        """Who was taken from the head goes back there."""
+        ...
+
     def head(self) -> RequestState:
         """The next request to admit; the queue must not be empty."""
         ...

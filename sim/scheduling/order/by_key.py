@@ -48,6 +48,10 @@ class KeyOrder(ABC):
         """Return to the place the key gives."""
         self.push(state)
 
+    def push_first(self, state: RequestState) -> None:
+        """The key says where that is."""
+        self.push(state)
+
     def head(self) -> RequestState:
         """The first of the waiting by key."""
         return self._heap[0][1]

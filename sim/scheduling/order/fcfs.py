@@ -15,6 +15,7 @@ class FcfsOrder(deque[RequestState]):
     last_admitted_gives_way = True
     push = deque.append
     pop = deque.popleft
+    push_first = deque.appendleft
 
     def __init__(self, engine: EngineSpec) -> None:
         super().__init__()

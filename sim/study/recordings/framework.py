@@ -12,6 +12,10 @@ from sim.scheduling.plan import Plan
 Record = dict[str, Any]
 
 
+Words = Callable[[Record, Plan, SchedulerCore], Record]
+"""A line of our schedule log as a line of a framework's recordings, with our numbers for requests."""
+
+
 def as_it_is(record: Record, plan: Plan, core: SchedulerCore) -> Record:
     """The schedule log has the schema of vLLM V1's recordings."""
     return record
@@ -21,11 +25,11 @@ def as_it_is(record: Record, plan: Plan, core: SchedulerCore) -> Record:
 class Framework:
     """`engine` turns a header's config into a preset and arguments for it, in the framework's own names.
 
-    `in_its_words` turns a line of our schedule log into one of its, with our numbers for requests.
+    `words` gives what one replay needs to speak as it does, line after line.
     """
 
     engine: Callable[[Record], tuple[str, Record]]
-    in_its_words: Callable[[Record, Plan, SchedulerCore], Record] = as_it_is
+    words: Callable[[], Words] = lambda: as_it_is
 
 
 def finished_in_batch_order(record: Record) -> list[int]:

@@ -13,6 +13,7 @@ from sim.errors import InputError, did_you_mean
 from sim.specs.engine import EngineSpec
 from sim.specs.presets import engine_from_arguments
 from sim.specs.request import Request
+from sim.study.recordings.fastgen import FASTGEN
 from sim.study.recordings.framework import Framework, Record
 from sim.study.recordings.sarathi import SARATHI
 from sim.study.recordings.sglang import SGLANG
@@ -70,6 +71,7 @@ FRAMEWORKS = {
     "vllm 0.5.5": VLLM_V0,
     "sarathi-serve research code": SARATHI,
     "sglang": SGLANG,
+    "deepspeed-mii": FASTGEN,
 }
 """By the engine that a header names, with its version where versions differ."""
 

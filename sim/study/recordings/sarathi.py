@@ -28,4 +28,4 @@ def _in_its_words(record: Record, plan: Plan, core: SchedulerCore) -> Record:
     return record | {"finished": finished_in_batch_order(record)}
 
 
-SARATHI = Framework(_engine, _in_its_words)
+SARATHI = Framework(_engine, lambda: _in_its_words)

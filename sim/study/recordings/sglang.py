@@ -40,4 +40,4 @@ def _mode(plan: Plan) -> str:
     return "decode" if plan.decode_requests else "idle"
 
 
-SGLANG = Framework(_engine, _in_its_words)
+SGLANG = Framework(_engine, lambda: _in_its_words)

@@ -32,4 +32,4 @@ def in_batch_order(parts: list[Record]) -> list[Record]:
     return sorted(prompts, key=lambda part: place[part["how"]]) + decodes
 
 
-VLLM_V0 = Framework(_engine, _in_its_words)
+VLLM_V0 = Framework(_engine, lambda: _in_its_words)
