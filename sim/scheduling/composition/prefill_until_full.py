@@ -152,8 +152,8 @@ class PrefillUntilFull:
             return
         if self._core.new_blocks(state, tokens) > self._core.pool.free_blocks:
             raise ServesimError(
-                f"request {state.request.request_id}: memory is too small for a prompt that is carried on, of which SGLang "
-                "dies; raise engine.num_gpu_blocks or schedule_conservativeness, or lower max_num_seqs"
+                f"request {state.request.request_id}: memory is too small for a prompt that is carried on, of which "
+                "SGLang dies; raise engine.num_gpu_blocks or schedule_conservativeness, or lower max_num_seqs"
             )
         if tokens == rest:
             self.carried = None
