@@ -123,10 +123,14 @@ class Rounds:
         if self._waits_to_admit and (core.running or self._admitted) and self._waited < self._most_waited:
             return
         line = list(core.waiting)
-        present = [*core.running, *line[: self._admitted]]
-        decision = self._gate.decide(
-            map(self._seen, present), map(self._seen, line[self._admitted :]), core.pool.used_blocks * core.block_size
-        )
+        waiting = map(self._seen, line[self._admitted :])
+        used_tokens = core.pool.used_blocks * core.block_size
+        if self._gate.is_busy(used_tokens):
+            others = map(self._seen, [*core.prefilling, *line[: self._admitted]])
+            decision = self._gate.decide_when_busy(core.running, others, waiting, core.decodes)
+        else:
+            running = map(self._seen, [*core.running, *line[: self._admitted]])
+            decision = self._gate.decide(running, waiting, used_tokens)
         self._admitted += decision.admitted
 
     def _pause(self, plan: Plan) -> None:
@@ -149,5 +153,6 @@ class Rounds:
     def _seen(self, state: RequestState) -> Seen:
         request, core = state.request, self._core
         most = request.output_tokens if request.max_new_tokens is None else request.max_new_tokens
+        state.limit_tokens = request.prompt_tokens + most
         outputs = core.decodes.emitted_tokens(state) if state.decoding else state.emitted_tokens
         return Seen(request.prompt_tokens, outputs, core.computed_tokens(state), most)

@@ -11,6 +11,8 @@ from bisect import insort
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from sim.scheduling.decode_group import DecodeGroup
+from sim.scheduling.state import RequestState
 from sim.specs.engine import EngineSpec
 
 ADDED_OUTPUT_TOKENS = 6
@@ -49,12 +51,37 @@ class FuturePeak:
 
         In chunked mode the step is that of all together, else that of the new prompts alone.
         """
-        engine = self._engine
-        is_busy = used_tokens / self._pool_tokens >= engine.router_token_ratio
-        present = list(running)
-        lasting = sorted((-self._to_come(seen, is_busy), _held_next(seen)) for seen in present)
+        present, is_busy = list(running), self.is_busy(used_tokens)
+        lasting = [(-self._to_come(seen, is_busy), _held_next(seen)) for seen in present]
         step_tokens = sum(map(self.next_tokens, present)) if self._chunks else 0
-        admitted, peak_tokens = 0, None
+        return self._decide(lasting, step_tokens, waiting, is_busy)
+
+    def decide_when_busy(
+        self, running: Iterable[RequestState], others: Iterable[Seen], waiting: Iterable[Seen], decodes: DecodeGroup
+    ) -> Decision:
+        """The same where it is busy; of `running` those that decode count, and `others` besides."""
+        more_tokens = ADDED_OUTPUT_TOKENS + (self._engine.router_max_wait_tokens + 1) * self._chunks
+        ticks, present = decodes.ticks, list(others)
+        lasting = [
+            (-(more if more > ADDED_OUTPUT_TOKENS else ADDED_OUTPUT_TOKENS), computed + 2)
+            for state in running
+            if state.decoding
+            for computed in [state.offset_tokens + ticks]
+            for more in [state.limit_tokens - computed - 2 + more_tokens]
+        ]
+        lasting += [(-self._to_come(seen, is_busy=True), _held_next(seen)) for seen in present]
+        step_tokens = decodes.count + sum(map(self.next_tokens, present)) if self._chunks else 0
+        return self._decide(lasting, step_tokens, waiting, is_busy=True)
+
+    def is_busy(self, used_tokens: int) -> bool:
+        """Whether the worst is expected of every request."""
+        return used_tokens / self._pool_tokens >= self._engine.router_token_ratio
+
+    def _decide(
+        self, lasting: list[tuple[int, int]], step_tokens: int, waiting: Iterable[Seen], is_busy: bool
+    ) -> Decision:
+        engine, admitted, peak_tokens = self._engine, 0, None
+        lasting.sort()
         for seen in waiting:
             insort(lasting, (-self._to_come(seen, is_busy), _held_next(seen)))
             step_tokens += self.next_tokens(seen)
