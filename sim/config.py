@@ -189,6 +189,12 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
             f"engine.max_num_batched_tokens: {budget} with enable_chunked_prefill false could never run a prompt of "
             f"max_model_len {engine.longest_sequence_tokens} tokens; raise it to that, or switch chunking on"
         )
+    chunk = engine.long_prefill_token_threshold
+    if engine.composition == "rounds" and budget is not None and budget < min(engine.longest_sequence_tokens, chunk):
+        raise InputError(
+            f"engine.max_num_batched_tokens: {budget} could never start a prompt of {chunk} tokens, the chunk that "
+            "long_prefill_token_threshold says; raise it to that, or lower the chunk"
+        )
 
 
 def _check_cost(cost: CostSpec, model: ModelSpec, accelerator: AcceleratorSpec) -> None:

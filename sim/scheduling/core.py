@@ -19,7 +19,7 @@ from sim.scheduling.decode_group import DecodeGroup
 from sim.scheduling.findable import findable_tokens
 from sim.scheduling.formation import FORMATIONS
 from sim.scheduling.gate import GATES
-from sim.scheduling.order import ORDERS
+from sim.scheduling.order import order_of
 from sim.scheduling.own_texts import OwnTexts
 from sim.scheduling.plan import Chunk, How, Plan
 from sim.scheduling.preemption import PREEMPTIONS
@@ -48,7 +48,7 @@ class SchedulerCore:
         self.caches = engine.enable_prefix_caching
         blocks = engine.usable_blocks
         self.pool = CachingBlockPool(blocks, engine.block_size) if self.caches else BlockPool(blocks)
-        self.waiting = ORDERS[engine.order](engine)
+        self.waiting = order_of(engine)
         self.running: dict[RequestState, None] = {}
         self.prefilling: list[RequestState] = []
         self.decodes = DecodeGroup(engine.block_size if engine.kv_allocation != "reserved" else 0)

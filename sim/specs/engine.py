@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sim.errors import InputError
+from sim.specs.axes import disagreement
 from sim.specs.base import Fraction, PositiveInt, Spec
 
 NOT_YET = {
@@ -111,6 +112,8 @@ class EngineSpec(Spec):
                 "async_scheduling decides the next iteration ahead, which release batch_end (preset static) does not "
                 "allow: it keeps every slot until the last answer; set async_scheduling to false or use on_finish"
             )
+        if wrong := disagreement(self):
+            raise ValueError(wrong)
         return self
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from sim.scheduling.order.fcfs import FcfsOrder
+from sim.scheduling.order.fcfs import FcfsFromTheTail, FcfsOrder
 from sim.scheduling.order.priority import PriorityOrder
 from sim.scheduling.order.shortest_predicted import ShortestPredictedOrder
 from sim.scheduling.state import RequestState
@@ -21,8 +21,6 @@ class Order(Protocol):
 
     last_admitted_gives_way: bool
     """Whether the victim is always the last of the running."""
-
-    def __init__(self, engine: EngineSpec) -> None: ...
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[RequestState]:
@@ -67,3 +65,8 @@ ORDERS: dict[str, type[Order]] = {
     "priority": PriorityOrder,
     "shortest_predicted": ShortestPredictedOrder,
 }
+
+
+def order_of(engine: EngineSpec) -> Order:
+    """An empty queue in the engine's order."""
+    return FcfsFromTheTail() if engine.requeue == "tail" else ORDERS[engine.order]()
