@@ -94,7 +94,7 @@ def _complete(
     config: ConfigFile, model: ModelSpec, accelerator: AcceleratorSpec, folder: Path, default_name: str
 ) -> Experiment:
     """With every engine value filled in and memory divided up."""
-    engine, notes = complete_engine(config.engine, accelerator)
+    engine, notes = complete_engine(config.engine, accelerator, folder)
     engine = fit_whole_prompts(engine, config.engine, model.max_position_embeddings)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)

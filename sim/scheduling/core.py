@@ -19,7 +19,9 @@ from sim.scheduling.decode_group import DecodeGroup
 from sim.scheduling.findable import findable_tokens
 from sim.scheduling.formation import FORMATIONS
 from sim.scheduling.gate import GATES
-from sim.scheduling.order import order_of
+from sim.scheduling.order import ORDERS
+from sim.scheduling.order.fcfs import FcfsFromTheTail
+from sim.scheduling.own_rule import rule
 from sim.scheduling.own_texts import OwnTexts
 from sim.scheduling.plan import Chunk, How, Plan
 from sim.scheduling.preemption import PREEMPTIONS
@@ -48,7 +50,7 @@ class SchedulerCore:
         self.caches = engine.enable_prefix_caching
         blocks = engine.usable_blocks
         self.pool = CachingBlockPool(blocks, engine.block_size) if self.caches else BlockPool(blocks)
-        self.waiting = order_of(engine)
+        self.waiting = rule(engine, "order", ORDERS)() if engine.requeue == "head" else FcfsFromTheTail()
         self.running: dict[RequestState, None] = {}
         self.prefilling: list[RequestState] = []
         self.decodes = DecodeGroup(engine.block_size if engine.kv_allocation != "reserved" else 0)
@@ -59,11 +61,11 @@ class SchedulerCore:
         self.batch_members = 0
         self.budget = engine.max_num_batched_tokens or UNLIMITED
         self.seats = min(engine.max_num_active_seqs or engine.max_num_seqs, engine.max_num_seqs)
-        self.may_join = FORMATIONS[engine.formation]
+        self.may_join = rule(engine, "formation", FORMATIONS)
         self.own_texts = OwnTexts()
         self.before = Plan()
-        self._reserves = ALLOCATIONS[engine.kv_allocation](engine)
-        self._blocks_required = GATES[engine.gate](engine)
+        self._reserves = rule(engine, "kv_allocation", ALLOCATIONS)(engine)
+        self._blocks_required = rule(engine, "gate", GATES)(engine)
         self._leaving = RELEASES[engine.release]
         self._leave_later = engine.release == "next_call"
         self.leaving: list[RequestState] = []
@@ -77,7 +79,7 @@ class SchedulerCore:
         self._shares_budget = engine.long_prefill_token_threshold > 0 and engine.long_prefill_token_threshold_adaptive
         self._arrivals = 0
         self._admissions = 0
-        self.composition = COMPOSITIONS[engine.composition](self)
+        self.composition = rule(engine, "composition", COMPOSITIONS)(self)
 
     @property
     def full_batch(self) -> int:

@@ -26,11 +26,15 @@ class EngineSpec(Spec):
 
     `max_num_batched_tokens` null means no token budget. Beyond `max_concurrent_requests` in the system, waiting ones
     included, the front end refuses requests (HTTP 429); null lets everybody in. `max_model_len` and `num_gpu_blocks`
-    are null only until memory has been divided up (`sim.specs.memory`).
+    are null only until memory has been divided up (`sim.specs.memory`). `own_rules` are Python files of the user's own
+    that take the place of a rule, as FILE.py:NAME by axis.
     """
 
     preset: str
     preset_version: str
+    own_rules: dict[Literal["composition", "formation", "gate", "kv_allocation", "order"], str] = Field(
+        default_factory=dict
+    )
 
     # limits
     max_num_seqs: PositiveInt
@@ -112,7 +116,7 @@ class EngineSpec(Spec):
                 "async_scheduling decides the next iteration ahead, which release batch_end (preset static) does not "
                 "allow: it keeps every slot until the last answer; set async_scheduling to false or use on_finish"
             )
-        if wrong := disagreement(self):
+        if not self.own_rules and (wrong := disagreement(self)):
             raise ValueError(wrong)
         return self
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from sim.scheduling.order.fcfs import FcfsFromTheTail, FcfsOrder
+from sim.scheduling.order.fcfs import FcfsOrder
 from sim.scheduling.order.priority import PriorityOrder
 from sim.scheduling.order.shortest_predicted import ShortestPredictedOrder
 from sim.scheduling.state import RequestState
-from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 
@@ -65,8 +64,3 @@ ORDERS: dict[str, type[Order]] = {
     "priority": PriorityOrder,
     "shortest_predicted": ShortestPredictedOrder,
 }
-
-
-def order_of(engine: EngineSpec) -> Order:
-    """An empty queue in the engine's order."""
-    return FcfsFromTheTail() if engine.requeue == "tail" else ORDERS[engine.order]()
