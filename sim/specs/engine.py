@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from sim.errors import InputError
 from sim.specs.axes import disagreement
 from sim.specs.base import Fraction, PositiveInt, Spec
+from sim.specs.own_code import RuleAxis
 
 NOT_YET = {
     "pipeline_parallel_size": (1, "pipeline parallelism"),
@@ -32,9 +33,7 @@ class EngineSpec(Spec):
 
     preset: str
     preset_version: str
-    own_rules: dict[Literal["composition", "formation", "gate", "kv_allocation", "order"], str] = Field(
-        default_factory=dict
-    )
+    own_rules: dict[RuleAxis, str] = Field(default_factory=dict)
 
     # limits
     max_num_seqs: PositiveInt
@@ -116,9 +115,14 @@ class EngineSpec(Spec):
                 "async_scheduling decides the next iteration ahead, which release batch_end (preset static) does not "
                 "allow: it keeps every slot until the last answer; set async_scheduling to false or use on_finish"
             )
-        if not self.own_rules and (wrong := disagreement(self)):
+        if wrong := disagreement(self):
             raise ValueError(wrong)
         return self
+
+    @property
+    def rule_files(self) -> tuple[str, ...]:
+        """Paths of the Python files that rules of the user's own are in."""
+        return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in self.own_rules.values()))
 
     @property
     def resolved_max_model_len(self) -> int:
@@ -143,17 +147,17 @@ class EngineSpec(Spec):
     def longest_sequence_tokens(self) -> int:
         """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
 
-        Of the memory a watermark that even an idle engine keeps is left out, a block that coming back from the host
-        asks for, and what gates that look ahead want to be left.
+        Of the memory a watermark that even an idle engine keeps is left out, or the block that must be free for
+        whoever goes on; one that coming back from the host asks for; and what gates that look ahead want to be left.
         """
         kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
-        blocks = self.usable_blocks - kept - (self.preemption_mode == "swap")
+        spare = self.pressure.startswith("no_free_block")
+        blocks = self.usable_blocks - max(kept, spare) - (self.preemption_mode == "swap")
         if self.gate == "future_peak":  # who is alone may add so much by the gate's count
             chunks = blocks * self.block_size // max(self.long_prefill_token_threshold, 1) + 1
             blocks -= (8 + chunks * (self.router_max_wait_tokens + 1)) // self.block_size + 1
-        if self.gate == "expected_outputs":
-            return min(self.resolved_max_model_len, (blocks - 2) * self.block_size - 6)
-        return min(self.resolved_max_model_len, blocks * self.block_size)
+        kept_tokens = 2 * self.block_size + 6 if self.gate == "expected_outputs" else 0
+        return max(min(self.resolved_max_model_len, blocks * self.block_size - kept_tokens), 0)
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that `tokens` tokens fill, the last one perhaps in part."""
