@@ -1,0 +1,39 @@
+"""Drafts as the plain scheduler knows them: how many there are, what they take, and how many turn out right.
+
+The rules are those of vLLM V1 0.33.0: vllm/v1/core/sched/scheduler.py and async_scheduler.py, for what a kind of draft
+takes vllm/config/vllm.py (`num_lookahead_tokens`) and vllm/config/speculative.py (`max_num_new_slots_for_drafting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+Count = Callable[[int, int, int], int]
+"""(request, how many times before, at most so many) -> drafts."""
+
+
+@dataclass(frozen=True)
+class PlainSpeculation:
+    """`tokens` drafts are asked for whenever a request sampled; 0 for an engine that does not speculate.
+
+    Blocks are kept for `lookahead_tokens` beyond those of an iteration, and every request in it takes `draft_slots` of
+    the token budget besides its own: a draft model writes keys and values ahead, and is given a row more a request.
+    `accepted` says how many of the drafts that are verified turn out right.
+    """
+
+    tokens: int = 0
+    lookahead_tokens: int = 0
+    draft_slots: int = 0
+    accepted: Count = lambda request, before, most: 0
+
+
+NO_SPECULATION = PlainSpeculation()
+
+
+def scripted(cycles: Mapping[int, Sequence[int]]) -> Count:
+    """The accepted drafts of a recording: a cycle of counts for each request, of which a verification takes the next.
+
+    There can be no more than there were drafts to verify.
+    """
+    return lambda request, before, most: min(cycles[request][before % len(cycles[request])], most)
