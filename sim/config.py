@@ -19,6 +19,7 @@ from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
+from sim.specs.speculative_config import SPECULATIVE_CONFIG, in_our_words
 from sim.specs.validation import SpecT, validate
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
@@ -67,6 +68,18 @@ def _description_files(data: dict[str, Any], folder: Path) -> Iterator[str]:
     for key in ("model", "accelerator"):
         if isinstance(data[key], str) and catalogue.is_path(data[key]):
             yield str(catalogue.find_file(data[key], key, folder))
+    speculation, field = _speculation_in(data.get("engine") or {})
+    draft = speculation.get("model")
+    if isinstance(draft, str) and catalogue.is_path(draft):
+        yield str(catalogue.find_file(draft, f"{field}.model", folder))
+
+
+def _speculation_in(engine: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The section about drafts as it is written, empty where there is none, and the field it stands in."""
+    for key, value in engine.items():
+        if own_name(key) == "speculation" and isinstance(value, dict):
+            return value, f"engine.{key}"
+    return {}, "engine.speculation"
 
 
 def read_experiment(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -96,7 +109,8 @@ def _complete(
     config: ConfigFile, model: ModelSpec, accelerator: AcceleratorSpec, folder: Path, default_name: str
 ) -> Experiment:
     """With every engine value filled in and memory divided up."""
-    engine, notes = complete_engine(config.engine, accelerator)
+    engine, notes = complete_engine(config.engine, accelerator, folder)
+    _check_drafts(engine, model, accelerator, config.cost)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
     return validate(
@@ -138,14 +152,14 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     target[leaf] = parse_yaml(text, f"--set '{override}'")
 
 
-def load_model(reference: str | dict[str, Any], folder: Path = Path()) -> ModelSpec:
+def load_model(reference: str | dict[str, Any], folder: Path = Path(), field: str = "model") -> ModelSpec:
     """A model by catalogue name, by path (a Hugging Face config.json or a YAML of ours), or as a mapping."""
     if isinstance(reference, dict):
-        return validate(ModelSpec, reference, "model")
-    data, source = catalogue.entry_or_file("models", reference, "model", folder)
+        return validate(ModelSpec, reference, field)
+    data, source = catalogue.entry_or_file("models", reference, field, folder)
     if "model_type" in data or "architectures" in data or "hidden_size" not in data:
         return model_from_hf(data, _model_name(reference), source, _quantization_beside(Path(source)))
-    return _validate_file(ModelSpec, data, "model", source)
+    return _validate_file(ModelSpec, data, field, source)
 
 
 def _quantization_beside(path: Path) -> dict[str, Any] | None:
@@ -178,9 +192,12 @@ def _validate_file(spec: type[SpecT], data: dict[str, Any], field: str, source: 
         raise InputError(f"{error} (in {source})") from None
 
 
-def complete_engine(written: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
+def complete_engine(
+    written: dict[str, Any], accelerator: AcceleratorSpec, folder: Path = Path()
+) -> tuple[EngineSpec, list[str]]:
     """The preset's values, its defaults for this much memory, and on top what the user wrote."""
     given, names = _without_aliases(written)
+    notes = _load_speculation(given, names, folder)
     preset_name = given.get("preset", DEFAULT_PRESET)
     if not isinstance(preset_name, str):
         presets = did_you_mean("", catalogue.names("engines"))
@@ -193,7 +210,7 @@ def complete_engine(written: dict[str, Any], accelerator: AcceleratorSpec) -> tu
         given = {**given, "gate": "slot" if given["kv_allocation"] == "reserved" else paged_gate}
     engine = _validate_engine(values | given, names)
     unused = {key: why for key, why in preset.get("without", {}).items() if given.get(key) is not None}
-    notes = [
+    notes += [
         f"engine.{key} {given[key]} has no effect under preset {preset_name}: {why}" for key, why in unused.items()
     ]
     return engine.model_copy(update=dict.fromkeys(unused)), notes
@@ -205,8 +222,21 @@ def _validate_engine(values: dict[str, Any], names: dict[str, str]) -> EngineSpe
         return validate(EngineSpec, values, "engine")
     except InputError as error:
         place, colon, rest = str(error).partition(":")
-        ours = place.removeprefix("engine.")
-        raise InputError(f"engine.{names[ours]}{colon}{rest}" if ours in names else str(error)) from None
+        ours, dot, inner = place.removeprefix("engine.").partition(".")
+        written = f"engine.{names[ours]}{dot}{inner}{colon}{rest}" if ours in names else str(error)
+        raise InputError(written) from None
+
+
+def _load_speculation(given: dict[str, Any], names: dict[str, str], folder: Path) -> list[str]:
+    """Turn a `speculative_config` into our words and the draft's name into its description; returns notes."""
+    notes: list[str] = []
+    if names.get("speculation") == SPECULATIVE_CONFIG:
+        given["speculation"], notes = in_our_words(given["speculation"], given.get("tensor_parallel_size", 1))
+    speculation = given.get("speculation")
+    if isinstance(speculation, dict) and isinstance(speculation.get("model"), str | dict):
+        field = f"engine.{names['speculation']}.model"
+        given["speculation"] = speculation | {"model": load_model(speculation["model"], folder, field)}
+    return notes
 
 
 def _without_aliases(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -248,6 +278,28 @@ def _defaults_by_memory(rows: list[dict[str, Any]], accelerator: AcceleratorSpec
             values: dict[str, Any] = row["values"]
             return values
     return {}
+
+
+def _check_drafts(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec, cost: CostSpec) -> None:
+    """Drafts are tokens of the model that checks them, and whoever makes them can be timed."""
+    if engine.speculation is not None and cost.kind == "per_request":
+        raise InputError(
+            "engine.speculation: with cost kind per_request a request takes its whole service time however it gets its "
+            "tokens; set it to null or choose another cost kind"
+        )
+    draft = engine.draft_model
+    if draft is None:
+        return
+    _check_cost(cost, draft, accelerator)
+    if draft.vocab_size != model.vocab_size:  # vLLM refuses it as well
+        entries = {name: catalogue.entry("models", name, "model") for name in catalogue.names("models")}
+        alike = [load_model(name) for name, entry in entries.items() if entry["vocab_size"] == model.vocab_size]
+        able = [other.name for other in alike if other.weight_bytes < model.weight_bytes]
+        raise InputError(
+            f"engine.speculation.model: {draft.name} has a vocabulary of {draft.vocab_size} tokens, must have the "
+            f"{model.vocab_size} of {model.name}, which verifies its drafts; use a smaller model of that vocabulary"
+            + (f" ({', '.join(able)})" if able else "")
+        )
 
 
 def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
@@ -298,6 +350,16 @@ def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile)
         notes.append(
             "workload.conversations: after the last one has begun, those under way only finish; throughput is of the "
             "whole run, that end included, and so are the percentiles of a single run"
+        )
+    draft, longest = engine.draft_model, engine.resolved_max_model_len
+    if draft is not None and config.cost.kind not in PHYSICAL:
+        notes.append(
+            f"cost kind {config.cost.kind} does not know {draft.name}: the time in which it drafts is taken to be part "
+            "of the constants"
+        )
+    if draft is not None and longest > draft.max_position_embeddings:
+        notes.append(
+            f"max_model_len {longest} is beyond the {draft.max_position_embeddings} positions {draft.name} was made for"
         )
     if config.cost.kind in PHYSICAL and accelerator.efficiency.source == ASSUMED:
         notes.append(f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements")

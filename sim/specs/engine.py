@@ -11,11 +11,14 @@ from pydantic import Field, model_validator
 
 from sim.errors import InputError
 from sim.specs.base import Fraction, PositiveInt, Spec
+from sim.specs.model import ModelSpec
+from sim.specs.speculation import SpeculationSpec
 
 ALIASES = {
     "num_gpu_blocks_override": "num_gpu_blocks",
     "scheduling_policy": "order",
     "policy": "order",
+    "speculative_config": "speculation",
 }
 """vLLM's names for our keys."""
 
@@ -83,6 +86,9 @@ class EngineSpec(Spec):
     # pipeline
     async_scheduling: bool
 
+    # drafts
+    speculation: SpeculationSpec | None = None
+
     @model_validator(mode="after")
     def _axes_agree(self) -> EngineSpec:
         if (self.gate == "slot") != (self.kv_allocation == "reserved"):
@@ -106,6 +112,55 @@ class EngineSpec(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _drafts_can_run(self) -> EngineSpec:
+        """What vLLM 0.33.0 verifies drafts with; it would stop, or wait without end, where a round is not given whole.
+
+        A request that starts with one token is given a whole round, or not started
+        (vllm/v1/core/sched/scheduler.py, `pad_spec_decode`).
+        """
+        if self.speculation is None:
+            return self
+        if self.formation != "continuous" or self.kv_allocation != "paged" or self.pad_to_longest:
+            raise ValueError(
+                "speculation is modelled for continuous batches over paged memory without padding (preset vllm-v1), "
+                f"not for formation {self.formation}, kv_allocation {self.kv_allocation} and pad_to_longest "
+                f"{str(self.pad_to_longest).lower()}; set speculation to null or change the preset"
+            )
+        whole = 1 + self.speculation.num_speculative_tokens
+        budget, slots = self.max_num_batched_tokens, self.speculation.draft_slots
+        if budget is not None and budget < whole + slots:
+            raise ValueError(
+                f"max_num_batched_tokens {budget} is below the {whole + slots} tokens of a round with "
+                f"num_speculative_tokens {whole - 1}; raise it or lower num_speculative_tokens"
+            )
+        if 0 < self.long_prefill_token_threshold < whole:
+            raise ValueError(
+                f"long_prefill_token_threshold {self.long_prefill_token_threshold} would cut the {whole} tokens of a "
+                f"round with num_speculative_tokens {whole - 1}; set it to 0 or at least {whole}"
+            )
+        return self
+
+    @property
+    def num_speculative_tokens(self) -> int:
+        """Drafts that a request verifies in an iteration; 0 without speculation."""
+        return self.speculation.num_speculative_tokens if self.speculation else 0
+
+    @property
+    def draft_model(self) -> ModelSpec | None:
+        """The model that writes drafts, if one does."""
+        return self.speculation.model if self.speculation else None
+
+    @property
+    def num_lookahead_tokens(self) -> int:
+        """KV slots kept for a draft model beyond the tokens of an iteration."""
+        return self.speculation.num_lookahead_tokens if self.speculation else 0
+
+    @property
+    def draft_slots(self) -> int:
+        """Tokens of the budget that each request of an iteration takes besides its own."""
+        return self.speculation.draft_slots if self.speculation else 0
+
     @property
     def resolved_max_model_len(self) -> int:
         """The longest sequence in tokens, once memory has been divided up."""
@@ -127,8 +182,11 @@ class EngineSpec(Spec):
 
     @property
     def longest_sequence_tokens(self) -> int:
-        """Prompt plus output that one request may have: the model length, or all KV memory where that is less."""
-        return min(self.resolved_max_model_len, self.usable_blocks * self.block_size)
+        """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
+
+        A draft model needs some of the memory to write ahead.
+        """
+        return min(self.resolved_max_model_len, self.usable_blocks * self.block_size - self.num_lookahead_tokens)
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that `tokens` tokens fill, the last one perhaps in part."""
