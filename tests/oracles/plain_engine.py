@@ -11,6 +11,7 @@ from bisect import insort
 from itertools import groupby
 
 from oracles.plain_scheduler import Iteration, PlainRequest, PlainScheduler, blocks_of, seats_of
+from oracles.plain_speculation import Count, no_draft_is_right, speculation_of
 
 from sim.cost.batch import CostModel, total_s
 from sim.specs.engine import EngineSpec
@@ -77,11 +78,16 @@ class PlainTraffic:
 
 
 class PlainEngine:
-    """Serves a workload. `states` are its requests, at the end by number; `log` the iterations as they ran."""
+    """Serves a workload. `states` are its requests, at the end by number; `log` the iterations as they ran.
 
-    def __init__(self, engine: EngineSpec, cost: CostModel, workload: Workload) -> None:
+    `accepted` says how many drafts are right, of an engine that has any.
+    """
+
+    def __init__(
+        self, engine: EngineSpec, cost: CostModel, workload: Workload, accepted: Count = no_draft_is_right
+    ) -> None:
         self.engine, self.cost, self.workload = engine, cost, workload
-        self.scheduler = PlainScheduler(engine, cost.query_tile_tokens)
+        self.scheduler = PlainScheduler(engine, cost.query_tile_tokens, speculation_of(engine, accepted))
         self.traffic = PlainTraffic(workload)
         self.states: list[PlainRequest] = []
         self.log: list[Iteration] = []

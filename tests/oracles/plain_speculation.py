@@ -6,11 +6,20 @@ takes vllm/config/vllm.py (`num_lookahead_tokens`) and vllm/config/speculative.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from sim.specs.engine import EngineSpec
+from sim.specs.request import Request
+from sim.workload.acceptance import Acceptance
 
 Count = Callable[[int, int, int], int]
 """(request, how many times before, at most so many) -> drafts."""
+
+
+def no_draft_is_right(request: int, before: int, most: int) -> int:
+    """What becomes of drafts unless it is said."""
+    return 0
 
 
 @dataclass(frozen=True)
@@ -25,10 +34,21 @@ class PlainSpeculation:
     tokens: int = 0
     lookahead_tokens: int = 0
     draft_slots: int = 0
-    accepted: Count = lambda request, before, most: 0
+    accepted: Count = no_draft_is_right
 
 
 NO_SPECULATION = PlainSpeculation()
+
+
+def speculation_of(engine: EngineSpec, accepted: Count = no_draft_is_right) -> PlainSpeculation:
+    """What an engine asks for; how many drafts are right it does not know."""
+    return PlainSpeculation(engine.num_speculative_tokens, engine.num_lookahead_tokens, engine.draft_slots, accepted)
+
+
+def drawn(acceptance: Acceptance, requests: Iterable[Request]) -> Count:
+    """The accepted drafts of a run: of each request the counts of its rounds, one after another."""
+    counts = {request.request_id: acceptance.of(request) for request in requests}
+    return lambda request, before, most: min(counts[request][before], most)
 
 
 def scripted(cycles: Mapping[int, Sequence[int]]) -> Count:
