@@ -42,6 +42,10 @@ ENGINES: dict[str, dict[str, Any]] = {
     "vllm-v1 priority": {"preset": "vllm-v1", "scheduling_policy": "priority", **WITHOUT_CACHE},
     "orca": {"preset": "orca"},
     "static": {"preset": "static"},
+    "vllm-v0": {"preset": "vllm-v0"},
+    "vllm-v0-chunked": {"preset": "vllm-v0-chunked"},
+    "sarathi": {"preset": "sarathi"},
+    "sarathi-simple-chunking": {"preset": "sarathi-simple-chunking"},
     "vllm-v1 preempting": {"preset": "vllm-v1", "num_gpu_blocks": 1500, **WITHOUT_CACHE},
 }
 LENGTHS = {"64/16": 40_000, "512/128": 20_000, "512/1024": 20_000, "4096/64": 20_000, "1024/8192": 10_000}
@@ -99,7 +103,7 @@ def experiment(cell: Cell, count: int, rate: float | None) -> sim.Experiment:
     """Llama-3.1-8B on an A100; at `rate` requests per second, or all at once."""
     prompt, output = (_tokens(cell.distribution, int(tokens)) for tokens in cell.lengths.split("/"))
     limits: dict[str, Any] = {"max_num_seqs": 256, "max_model_len": 16384}
-    if cell.engine.startswith("vllm"):
+    if cell.engine.startswith("vllm-v1"):
         limits["max_num_batched_tokens"] = 2048
     arrivals = {"process": "poisson", "rate": rate} if rate else {"process": "all_at_once"}
     workload = {"arrivals": arrivals, "lengths": {"prompt": prompt, "output": output}, "num_requests": count}

@@ -9,23 +9,21 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from sim.errors import InputError, did_you_mean
+from sim.errors import InputError
 from sim.specs import catalogue
 from sim.specs.accelerator import ASSUMED, AcceleratorSpec
 from sim.specs.base import Spec
 from sim.specs.cost import PHYSICAL, CostSpec, KernelsCost, RooflineCost
-from sim.specs.engine import GATE_ALIAS, NOT_YET, EngineSpec, own_name
+from sim.specs.engine import EngineSpec
 from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
-from sim.specs.speculative_config import SPECULATIVE_CONFIG, in_our_words
+from sim.specs.presets import complete_engine, fit_whole_prompts, own_name
+from sim.specs.speculative_config import SPECULATIVE_CONFIG, drafts_in_our_words
 from sim.specs.validation import SpecT, validate
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
-
-DEFAULT_PRESET = "vllm-v1"
-GIB = 2**30
 
 
 class ConfigFile(Spec):
@@ -68,18 +66,10 @@ def _description_files(data: dict[str, Any], folder: Path) -> Iterator[str]:
     for key in ("model", "accelerator"):
         if isinstance(data[key], str) and catalogue.is_path(data[key]):
             yield str(catalogue.find_file(data[key], key, folder))
-    speculation, field = _speculation_in(data.get("engine") or {})
-    draft = speculation.get("model")
+    key, speculation = _drafts_in(data.get("engine") or {})
+    draft = speculation.get("model") if isinstance(speculation, dict) else None
     if isinstance(draft, str) and catalogue.is_path(draft):
-        yield str(catalogue.find_file(draft, f"{field}.model", folder))
-
-
-def _speculation_in(engine: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The section about drafts as it is written, empty where there is none, and the field it stands in."""
-    for key, value in engine.items():
-        if own_name(key) == "speculation" and isinstance(value, dict):
-            return value, f"engine.{key}"
-    return {}, "engine.speculation"
+        yield str(catalogue.find_file(draft, f"engine.{key}.model", folder))
 
 
 def read_experiment(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -109,7 +99,9 @@ def _complete(
     config: ConfigFile, model: ModelSpec, accelerator: AcceleratorSpec, folder: Path, default_name: str
 ) -> Experiment:
     """With every engine value filled in and memory divided up."""
-    engine, notes = complete_engine(config.engine, accelerator, folder)
+    given, draft_notes = _load_drafts(config.engine, folder)
+    engine, notes = complete_engine(given, accelerator)
+    engine = fit_whole_prompts(engine, given, model.max_position_embeddings)
     _check_drafts(engine, model, accelerator, config.cost)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
@@ -125,7 +117,7 @@ def _complete(
             "slo": config.slo,
             "seed": config.seed,
             "memory": memory,
-            "notes": (*notes, *memory_notes, *_notes(engine, accelerator, config)),
+            "notes": (*draft_notes, *notes, *memory_notes, *_notes(engine, accelerator, config)),
         },
     )
 
@@ -192,92 +184,23 @@ def _validate_file(spec: type[SpecT], data: dict[str, Any], field: str, source: 
         raise InputError(f"{error} (in {source})") from None
 
 
-def complete_engine(
-    written: dict[str, Any], accelerator: AcceleratorSpec, folder: Path = Path()
-) -> tuple[EngineSpec, list[str]]:
-    """The preset's values, its defaults for this much memory, and on top what the user wrote."""
-    given, names = _without_aliases(written)
-    notes = _load_speculation(given, names, folder)
-    preset_name = given.get("preset", DEFAULT_PRESET)
-    if not isinstance(preset_name, str):
-        presets = did_you_mean("", catalogue.names("engines"))
-        raise InputError(f"engine.preset: got {preset_name!r}, must be a name; {presets}")
-    preset = catalogue.entry("engines", preset_name, "engine.preset")
-    values = {"preset": preset_name, "preset_version": preset["version"], **preset["values"]}
-    values |= _defaults_by_memory(preset.get("by_memory", []), accelerator)
-    if "kv_allocation" in given and "gate" not in given:
-        paged_gate = values["gate"] if values["gate"] != "slot" else "whole_prompt"
-        given = {**given, "gate": "slot" if given["kv_allocation"] == "reserved" else paged_gate}
-    engine = _validate_engine(values | given, names)
-    unused = {key: why for key, why in preset.get("without", {}).items() if given.get(key) is not None}
-    notes += [
-        f"engine.{key} {given[key]} has no effect under preset {preset_name}: {why}" for key, why in unused.items()
-    ]
-    return engine.model_copy(update=dict.fromkeys(unused)), notes
+def _drafts_in(engine: dict[str, Any]) -> tuple[str, Any]:
+    """The key under which an engine section speaks of drafts, and what it says."""
+    for key, value in engine.items():
+        if own_name(key) == "speculation":
+            return key, value
+    return "speculation", None
 
 
-def _validate_engine(values: dict[str, Any], names: dict[str, str]) -> EngineSpec:
-    """Validate; an error speaks of a key by the name the user wrote it under (`scheduling_policy` for `order`)."""
-    try:
-        return validate(EngineSpec, values, "engine")
-    except InputError as error:
-        place, colon, rest = str(error).partition(":")
-        ours, dot, inner = place.removeprefix("engine.").partition(".")
-        written = f"engine.{names[ours]}{dot}{inner}{colon}{rest}" if ours in names else str(error)
-        raise InputError(written) from None
-
-
-def _load_speculation(given: dict[str, Any], names: dict[str, str], folder: Path) -> list[str]:
-    """Turn a `speculative_config` into our words and the draft's name into its description; returns notes."""
+def _load_drafts(engine: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The section with a `speculative_config` in our words and a draft model's description in place of its name."""
     notes: list[str] = []
-    if names.get("speculation") == SPECULATIVE_CONFIG:
-        given["speculation"], notes = in_our_words(given["speculation"], given.get("tensor_parallel_size", 1))
-    speculation = given.get("speculation")
-    if isinstance(speculation, dict) and isinstance(speculation.get("model"), str | dict):
-        field = f"engine.{names['speculation']}.model"
-        given["speculation"] = speculation | {"model": load_model(speculation["model"], folder, field)}
-    return notes
-
-
-def _without_aliases(written: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """vLLM's names turned into ours, and the name each was written under; writing one key twice is refused."""
-    given: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    for key, value in written.items():
-        if key in NOT_YET:
-            _refuse_layout(key, value)
-            continue
-        name = own_name(key)
-        if name in names:
-            alias, other = (key, names[name]) if key != name else (names[name], key)
-            raise InputError(f"engine.{alias}: is another name of {name}, and engine.{other} is also given; keep one")
-        if key == GATE_ALIAS:
-            if not isinstance(value, bool):
-                raise InputError(
-                    f"engine.{key}: got {value!r}, must be true or false; correct the value or drop the line"
-                )
-            value = "whole_prompt" if value else "first_chunk"
-        given[name], names[name] = value, key
-    return given, names
-
-
-def _refuse_layout(key: str, value: object) -> None:
-    """Refuse a layout over several GPUs other than tensor parallelism, unless it is switched off."""
-    none, layout = NOT_YET[key]
-    if value != none:
-        raise InputError(
-            f"engine.{key}: got {value!r}, but {layout} is not modelled yet; drop it and share the model by "
-            "tensor_parallel_size"
-        )
-
-
-def _defaults_by_memory(rows: list[dict[str, Any]], accelerator: AcceleratorSpec) -> dict[str, Any]:
-    for row in rows:
-        excepted = any(accelerator.name.startswith(prefix) for prefix in row.get("except", []))
-        if accelerator.memory_bytes >= row["at_least_gib"] * GIB and not excepted:
-            values: dict[str, Any] = row["values"]
-            return values
-    return {}
+    key, said = _drafts_in(engine)
+    if key == SPECULATIVE_CONFIG:
+        said, notes = drafts_in_our_words(said, engine.get("tensor_parallel_size", 1))
+    if isinstance(said, dict) and isinstance(said.get("model"), str | dict):
+        said = said | {"model": load_model(said["model"], folder, f"engine.{key}.model")}
+    return (engine | {key: said} if key in engine else engine), notes
 
 
 def _check_drafts(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec, cost: CostSpec) -> None:

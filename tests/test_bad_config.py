@@ -300,7 +300,7 @@ UNKNOWN_NAMES = [
     ("model", {"model": "llama-31-8b"}, ["model", "'llama-31-8b'", "did you mean 'llama-3.1-8b'", "qwen3-32b"]),
     ("accelerator", {"accelerator": "H100"}, ["accelerator", "'H100'", "did you mean 'h100-nvl'", "h100-sxm"]),
     ("accelerator_prefix", {"accelerator": "a100"}, ["accelerator", "'a100'", "did you mean 'a100"]),
-    ("preset", {"engine.preset": "vllm"}, ["engine.preset", "'vllm'", "did you mean 'vllm-v1'", "orca", "static"]),
+    ("preset", {"engine.preset": "vllm"}, ["engine.preset", "'vllm'", "'vllm-v1'", "orca", "static"]),
     ("process", {"workload.arrivals.process": "posson"}, ["workload.arrivals.process", "did you mean 'poisson'"]),
     (
         "distribution",

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim
-from sim.config import complete_engine, load_accelerator, load_model
+from sim.config import load_accelerator, load_model
 from sim.errors import InputError
 from sim.estimate import Case, estimate, notes
 from sim.specs.model import WindowedLayers
+from sim.specs.presets import complete_engine
 
 
 def figures(model="qwen2.5-32b", accelerator="h20", prompt=1024, output=1024, engine=None, **prices):
@@ -171,7 +172,7 @@ def windowed(layers: int, window: int, prompt: int, output: int) -> dict[str, fl
 
 DRAFTING = {
     "method": "draft_model", "num_speculative_tokens": 3, "acceptance": {"kind": "constant", "rate": 0.7},
-    "model": "qwen3-0.6b",
+    "model": load_model("qwen3-0.6b"),
 }  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def one_request(prompt: int, output: int) -> dict[str, Any]:
 def serve(case: Experiment) -> PlainEngine:
     workload, section = build_workload(case), case.engine.speculation
     assert section is not None
-    plain = PlainEngine(case.engine, cost_model(case), workload, drawn(Acceptance(section, case.seed), workload))
+    accepted = drawn(Acceptance(section, case.seed), workload)
+    plain = PlainEngine(case.engine, cost_model(case), workload, accepted=accepted)
     plain.serve()
     return plain
 

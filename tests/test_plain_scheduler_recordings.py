@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracles.plain_replay import Record, replay_plainly
 from oracles.plain_speculation import PlainSpeculation, scripted
+from oracles.plain_v1_replay import Record, replay_plainly
 
 from sim.study.recordings import read_recording
 

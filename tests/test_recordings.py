@@ -15,13 +15,9 @@ from sim.study.recordings import read_recording
 from sim.study.replay import Difference, compare_with
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
-RECORDINGS = sorted([*GOLDEN.glob("vllm_v1/*.jsonl.gz"), *GOLDEN.glob("sarathi_repo/*.jsonl.gz")])
-NOT_MODELLED = {
-    "d14_spec_ngram": "num_speculative_tokens",
-    "s04_sarathi": "scheduler 'sarathi'",
-    "s05_sarathi_kv": "scheduler 'sarathi'",
-    "s06_simple_chunking": "scheduler 'simple_chunking'",
-}
+FOLDERS = ("vllm_v1", "vllm_v0", "sarathi_repo", "sglang", "fastgen")
+RECORDINGS = sorted(path for folder in FOLDERS for path in GOLDEN.glob(f"{folder}/*.jsonl.gz"))
+NOT_MODELLED = {"d14_spec_ngram": "num_speculative_tokens"}
 PREEMPTING = GOLDEN / "vllm_v1" / "d05_preempt_fcfs.jsonl.gz"
 
 
@@ -47,7 +43,7 @@ def write(path: Path, lines: list[dict]) -> Path:
 def test_all_recordings_are_here():
     names = {name_of(path) for path in RECORDINGS}
     assert set(NOT_MODELLED) < names
-    assert len(names) == 24
+    assert len(names) == 40
 
 
 @pytest.mark.parametrize("path", [p for p in RECORDINGS if name_of(p) not in NOT_MODELLED], ids=name_of)

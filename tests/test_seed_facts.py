@@ -17,7 +17,7 @@ from batches import batch_of
 from oracles import textbook
 
 from sim import formulas as f
-from sim.config import complete_engine, experiment_from
+from sim.config import experiment_from
 from sim.cost import operations
 from sim.cost.batch import Batch, total_s
 from sim.cost.operations import Work
@@ -30,6 +30,7 @@ from sim.specs.hf_fields import Fields
 from sim.specs.hf_quantization import quantization_from_hf
 from sim.specs.memory import activation_bytes
 from sim.specs.model import DTYPE_BYTES, ModelSpec
+from sim.specs.presets import complete_engine
 from sim.stats.series import SeriesSample
 
 H, S = 4096, 1024

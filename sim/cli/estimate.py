@@ -12,11 +12,12 @@ from rich.table import Table
 from sim.cli.describe import describe
 from sim.cli.format import empty_table, number
 from sim.cli.options import JsonOption, SetOption, note, stdout
-from sim.config import complete_engine, load_accelerator, load_model, read_experiment, untimed_experiment_from
+from sim.config import load_accelerator, load_model, read_experiment, untimed_experiment_from
 from sim.errors import InputError
 from sim.estimate import COMPUTE_ALONE, Case, Figure, notes, sections
 from sim.estimate.machine import Machine
 from sim.estimate.steps import steps_of
+from sim.specs.presets import complete_engine
 from sim.study.store import to_json
 from sim.workload.source import build_workload
 

@@ -21,23 +21,26 @@ class TokenGaps:
     """`on_time` are the gaps, in seconds, of those whose next token came an iteration after the one before.
 
     Each series is a run of like iterations that began at `start_s`; a gap is repeated for every request that got a
-    token. The `late_s` ended at `late_end_s`. What ends less than a nanosecond before a moment counts as at it, for
-    sums of step times round.
+    token. The `late_s` ended at `late_end_s`, each of `late_tokens` requests. What ends less than a nanosecond before a
+    moment counts as at it, for sums of step times round.
     """
 
     on_time: SeriesSample
     start_s: FloatArray
     late_s: FloatArray
     late_end_s: FloatArray
+    late_tokens: IntArray
 
     @cached_property
     def sample(self) -> SeriesSample:
         """All gaps."""
-        return self.on_time + SeriesSample.of(self.late_s)
+        return self.on_time + SeriesSample.of(self.late_s, self.late_tokens)
 
     def tokens_before(self, moments_s: FloatArray) -> IntArray:
         """How many of the gaps had ended before each of the moments."""
-        late = np.searchsorted(np.sort(self.late_end_s), moments_s - TIE_S)
+        order = np.argsort(self.late_end_s)
+        ended = np.searchsorted(self.late_end_s[order], moments_s - TIE_S)
+        late = np.append(0, np.cumsum(self.late_tokens[order], dtype=np.int64))[ended]
         tokens: IntArray = late + self._before(moments_s, self.on_time.repeats).astype(np.int64)
         return tokens
 
@@ -45,7 +48,7 @@ class TokenGaps:
         """The gaps that ended between each of the moments, ascending, and the next."""
         pieces, begins = self.on_time.cut(self._before(moments_s, np.ones(len(self.start_s))))
         order = np.argsort(self.late_end_s)
-        late = SeriesSample.of(self.late_s[order])
+        late = SeriesSample.of(self.late_s[order], self.late_tokens[order])
         late_begins = np.searchsorted(self.late_end_s[order], moments_s - TIE_S)
         for on_time, late_ones in zip(pairwise(begins), pairwise(late_begins), strict=True):
             yield pieces[slice(*on_time)] + late[slice(*late_ones)]
@@ -106,10 +109,10 @@ def token_gaps(runs: Any, late: Any) -> TokenGaps:
     A decode's gap is its iteration, but for those that were late.
     """
     tokens, late_in = asked_for_decodes(runs), np.asarray(late["run"])
-    np.subtract.at(tokens, late_in[late_in >= 0], 1)
+    np.subtract.at(tokens, late_in[late_in >= 0], late["tokens"][late_in >= 0])
     decoding = np.flatnonzero(tokens)
     first_s, step_s, iterations, start_s = (
         np.asarray(runs[name])[decoding] for name in ("first_step_s", "step_increment_s", "iterations", "start_s")
     )
     on_time = SeriesSample(first_s, step_s, iterations.astype(np.float64), tokens[decoding].astype(np.float64))
-    return TokenGaps(on_time, start_s, np.asarray(late["gap_s"]), np.asarray(late["end_s"]))
+    return TokenGaps(on_time, start_s, *(np.asarray(late[name]) for name in ("gap_s", "end_s", "tokens")))

@@ -17,7 +17,12 @@ def findable_tokens(core: SchedulerCore, state: RequestState, granted_tokens: in
     output before that when it was scheduled, so that its block is found only when the request is scheduled again.
     """
     tokens, before = core.computed_tokens(state) + granted_tokens, core.before
-    if not core.engine.async_scheduling or not (state.decoding or state.is_done) or state in before.paused:
+    if (
+        not core.engine.async_scheduling
+        or not (state.decoding or state.is_done)
+        or before.stalled
+        or state in before.paused
+    ):
         return tokens
     decoded = not any(chunk.state is state for chunk in before.chunks)
     return tokens - (granted_tokens > 0 or decoded)
@@ -27,4 +32,4 @@ def publish(core: SchedulerCore) -> None:
     """What running requests have said so far can be found, as far as others may look for it."""
     for state in core.running:
         if state.shared_blocks > state.stored_blocks:
-            core.pool.store(state, findable_tokens(core, state) // core.engine.block_size)
+            core.pool.store(state, findable_tokens(core, state) // core.block_size)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from sim.scheduling.state import RequestState
 
-How = Literal["running", "new", "resumed"]
-Blocker = Literal["kv blocks", "seats", "token budget", "preemption", "batch not over", "prefill cadence"]
+How = Literal["running", "new", "resumed", "swapped"]
+Blocker = Literal["kv blocks", "seats", "token budget", "preemption", "batch not over", "prefill cadence", "turn"]
 
 BLOCKERS: dict[Blocker | None, int] = {None: 0} | {why: code for code, why in enumerate(get_args(Blocker), start=1)}
 """Blockers as numbers, for tables."""
@@ -35,11 +36,14 @@ class Plan:
 
     In the first one `decode_requests` requests compute a token each and attend to `decode_context_tokens` tokens in
     all, the longest of them to `longest_context_tokens`, their new ones included; then come the `chunks`. `finishing`
-    emit their last token in the last iteration. `paused` are decodes for which there was no budget; the plan `unpauses`
-    if there were such in the one before. `prefills` says whether a request was given tokens of its prompt, other than
-    just the last of all it knows. `grown_blocks` are taken by the iterations after the first: `growth` says how many by
-    each, and starts over at its end. `padding_requests` are finished members of a static batch whose slots still
-    compute. `blocked_by` says why the head of the waiting queue could not start; None when nobody was left waiting.
+    emit their last token in the last iteration. `paused` are decodes that were left out; where no decode runs at all,
+    `stalled` says how many there are instead; the plan `unpauses` if there were such in the one before. `prefills` says
+    whether a request was given tokens of its prompt, other than just the last of all it knows. `grown_blocks` are taken
+    by the iterations after the first: `growth` says how many by each, and starts over at its end. `padding_requests`
+    are finished members of a static batch whose slots still compute. `blocked_by` says why the head of the waiting
+    queue could not start; None when nobody was left waiting. A plan that `passes` leaves out a turn in which nobody can
+    run. `swapped_in` are decodes that came back from the host; blocks were copied for them and for others. The
+    preempted had `rest_tokens` left of their prompts. The `flushed` finished before, and give their blocks back now.
     `running`, `waiting`, `idle_slots`, `used_blocks` and `stored_tokens` are the core's once it has decided.
     """
 
@@ -49,6 +53,13 @@ class Plan:
     longest_context_tokens: int = 0
     preempted: Sequence[RequestState] = ()
     paused: Sequence[RequestState] = ()
+    stalled: int = 0
+    passes: bool = False
+    rest_tokens: Mapping[RequestState, int] = MappingProxyType({})
+    flushed: Sequence[RequestState] = ()
+    swapped_in: Sequence[RequestState] = ()
+    swapped_in_blocks: int = 0
+    swapped_out_blocks: int = 0
     grown_blocks: int = 0
     growth: Sequence[int] = ()
     unpauses: bool = False
@@ -73,5 +84,5 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing runs and nobody was preempted."""
-        return not (self.decode_requests or self.chunks or self.preempted)
+        """Whether nothing runs, nobody was preempted and no turn was passed."""
+        return not (self.decode_requests or self.chunks or self.preempted or self.passes)

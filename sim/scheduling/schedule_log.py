@@ -47,7 +47,7 @@ def _parts(plan: Plan, core: SchedulerCore) -> list[Record]:
     for state in core.running:
         if state in chunks:
             parts.append(_chunk_record(chunks[state], core))
-        elif state in ending or (state.decoding and state not in paused):
+        elif state in ending or (state.decoding and not plan.stalled and state not in paused):
             parts.append(_decode_record(state, core))
     return parts
 
@@ -59,7 +59,7 @@ def _chunk_record(chunk: Chunk, core: SchedulerCore) -> Record:
         "start": chunk.start,
         "tokens": chunk.tokens,
         "new_blocks": chunk.new_blocks,
-        "held_blocks": core.blocks_held(chunk.start + chunk.tokens),
+        "held_blocks": core.blocks_held(chunk.state, chunk.start + chunk.tokens),
         "samples": chunk.completes,
     }
     if chunk.how != "running":
@@ -69,13 +69,13 @@ def _chunk_record(chunk: Chunk, core: SchedulerCore) -> Record:
 
 def _decode_record(state: RequestState, core: SchedulerCore) -> Record:
     computed_tokens = core.decodes.computed_tokens(state) if state.decoding else state.computed_tokens
-    held_blocks = core.blocks_held(computed_tokens)
+    held_blocks = core.blocks_held(state, computed_tokens)
     return {
         "id": state.request.request_id,
         "how": "running",
         "start": computed_tokens - 1,
         "tokens": 1,
-        "new_blocks": held_blocks - core.blocks_held(computed_tokens - 1),
+        "new_blocks": held_blocks - core.blocks_held(state, computed_tokens - 1),
         "held_blocks": held_blocks,
         "samples": True,
     }

@@ -50,11 +50,12 @@ def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tupl
     for state in list(core.running):
         if budget <= 0:
             break
-        tokens = core.tokens_wanted(state, threshold, budget, held)
+        tokens = _tokens_wanted(state, threshold, budget, held)
         if not tokens or state not in core.running:
             continue
         needed = core.new_blocks(state, tokens)
-        while needed > core.pool.free_blocks:
+        spare = core.spare_blocks if state.decoding or core.spares_for_prompts else 0
+        while max(needed, spare) > core.pool.free_blocks:
             victim = core.waiting.victim(core.running)
             returned_tokens, _ = grants.pop(victim, (0, 0))
             budget += returned_tokens
@@ -72,9 +73,20 @@ def _grants(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> tupl
 def _run_decodes(core: SchedulerCore, plan: Plan, grants: Grants) -> None:
     """Decodes that were granted their token run; those left without budget pause."""
     decoding = sum(state.decoding for state in grants)
-    if decoding < core.decodes.count:
+    if not decoding:
+        plan.stalled = core.decodes.count
+    elif decoding < core.decodes.count:
         plan.paused = [state for state in core.running if state.decoding and state not in grants]
     if decoding:
         for state in plan.paused:
             core.decodes.pause(state)
         core.decode_all(plan)
+
+
+def _tokens_wanted(state: RequestState, threshold: int, budget: int, held: bool) -> int:
+    """Tokens that a running request would compute now: a decode one, a prompt what threshold and budget allow."""
+    if state.decoding:
+        return 1
+    if held or state.is_done:
+        return 0
+    return min(state.known_tokens - state.computed_tokens, threshold, budget)

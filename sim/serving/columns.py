@@ -42,10 +42,13 @@ ITERATION_COLUMNS = {
 `kv_used_blocks` and `kv_stored_tokens` are those of the first iteration; `kv_grown_blocks` are added by the last, and
 held for `kv_grown_block_s` block-seconds in all."""
 
-GAP_COLUMNS = {"request_id": "q", "gap_s": "d", "end_s": "d", "run": "q"}
-"""Tokens that came later than an iteration after the one before: preempted requests and paused decodes.
+GAP_COLUMNS = {"request_id": "q", "tokens": "i", "gap_s": "d", "end_s": "d", "run": "q"}
+"""Tokens that came later than an iteration after the one before: of preempted requests and of decodes left out.
 
-`run` is the row of the iteration that decoded it, -1 where it came of a recomputed prompt."""
+`run` is the row of the iteration that decoded it, -1 where it came of a recomputed prompt. The `tokens` of all who
+decoded before prompts had the engine to themselves are one row, of `ANYBODY`."""
+
+ANYBODY = -1
 
 UNSERVED_COLUMNS = {"request_id": "q", "arrival_s": "d", "left_s": "d"}
 """Requests that were refused when they came, or left later without having been scheduled."""

@@ -15,7 +15,7 @@ from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import BLOCKERS, Chunk, Plan
 from sim.scheduling.schedule_log import Record, decision_record, outcome_record
 from sim.scheduling.state import RequestState
-from sim.serving.columns import GAP_COLUMNS, ITERATION_COLUMNS, UNSERVED_COLUMNS, Columns, RequestTimes
+from sim.serving.columns import ANYBODY, GAP_COLUMNS, ITERATION_COLUMNS, UNSERVED_COLUMNS, Columns, RequestTimes
 from sim.serving.executor import Execution
 from sim.specs.request import Request
 
@@ -73,6 +73,8 @@ class Recorder:
         self._read_since_step: list[int] = []
         self._preempted_s: dict[RequestState, float] = {}
         self._paused_s: dict[RequestState, float] = {}
+        self._stalled, self._stalled_s = 0, 0.0
+        self._last_chunks: list[Chunk] = []
         self._growth = array("i")
         self._requeued_s = array("d")
         self._resumed_s = array("d")
@@ -122,8 +124,14 @@ class Recorder:
         self, start_s: float, end_s: float, plan: Plan, execution: Execution, leaving: list[RequestState]
     ) -> None:
         """The iterations of a plan ended: tokens came out, and some requests left."""
-        if plan.preempted or plan.paused or self._paused_s:
+        if plan.stalled or plan.preempted or plan.paused or self._paused_s or self._stalled:
             self._note_late(start_s, end_s, plan)
+        for state in plan.swapped_in:
+            self._resumed_s.append(start_s)
+            self.gaps.append(
+                state.request.request_id, 1, end_s - self._preempted_s.pop(state), end_s, len(self.iterations)
+            )
+        self._last_chunks = plan.chunks
         batch, first_s, increment_s, padding_tokens, _ = execution
         if plan.grown_blocks:
             self._growth.extend(plan.growth)
@@ -201,30 +209,56 @@ class Recorder:
             request_id = state.request.request_id
             if how == "new":
                 times.scheduled_s[request_id] = start_s
-            elif how == "resumed":
+            elif how != "running":
                 self._resumed_s.append(start_s)
             if chunk.completes:
                 self.totals.emitted_tokens += 1
                 if state in self._preempted_s:
-                    self.gaps.append(request_id, end_s - self._preempted_s.pop(state), end_s, -1)
+                    self.gaps.append(request_id, 1, end_s - self._preempted_s.pop(state), end_s, -1)
                 else:
                     times.first_token_s[request_id] = end_s
 
     def _note_late(self, now_s: float, end_s: float, plan: Plan) -> None:
-        """Who was preempted waits. Keep the time of the last token, which has just come, of those whose next is late.
+        """Who was preempted waits, and so does who was left out. Keep the time of the last token of each.
 
-        Who was paused, and is neither paused again nor preempted, has decoded in this iteration.
+        Where no decode runs, those that decoded before are counted together, and who joins them later is not: its last
+        token came later than theirs. Whoever is not left out again, nor preempted, has decoded in this iteration.
         """
         for state in plan.preempted:
             self._requeued_s.append(now_s)
             if not isnan(self.requests.first_token_s[state.request.request_id]):
-                self._preempted_s.setdefault(state, self._paused_s.pop(state, now_s))
+                self._preempted_s.setdefault(state, self._last_token_s(state, now_s))
+        if plan.stalled:
+            self._note_stalled(now_s, plan.stalled)
+            return
         if self._paused_s:
             for state in self._paused_s.keys() - set(plan.paused):
                 gap_s = end_s - self._paused_s.pop(state)
-                self.gaps.append(state.request.request_id, gap_s, end_s, len(self.iterations))
+                self.gaps.append(state.request.request_id, 1, gap_s, end_s, len(self.iterations))
         for state in plan.paused:
-            self._paused_s.setdefault(state, now_s)
+            if state not in self._paused_s:
+                self._paused_s[state] = self._last_token_s(state, now_s)
+        if self._stalled and plan.decode_requests:
+            self.gaps.append(ANYBODY, self._stalled, end_s - self._stalled_s, end_s, len(self.iterations))
+            self._stalled = 0
+
+    def _note_stalled(self, now_s: float, decodes: int) -> None:
+        """So many decodes are left out, all of them; those that joined after the first such iteration one by one."""
+        if self._stalled:
+            for chunk in self._last_chunks:
+                if chunk.completes and chunk.state.decoding:
+                    self._paused_s[chunk.state] = now_s
+        else:
+            self._stalled, self._stalled_s = decodes - len(self._paused_s), now_s
+
+    def _last_token_s(self, state: RequestState, now_s: float) -> float:
+        """When the last token of a decode came that stops now; of those counted together it is one."""
+        if state in self._paused_s:
+            return self._paused_s.pop(state)
+        if not self._stalled or any(chunk.state is state for chunk in self._last_chunks):
+            return now_s
+        self._stalled -= 1
+        return self._stalled_s
 
     def _note_leaving(self, now_s: float, leaving: list[RequestState]) -> None:
         """Answers are complete, also of those preempted while their last token was on the way."""

@@ -212,7 +212,10 @@ class Runner:
         """Until there is something to run, and a forming static batch is full or has waited long enough."""
         yield from self._let_time_pass(None)
         while True:
+            if self._core.swapped:
+                return
             if not self._core.waiting:
+                self._core.rest()
                 yield from self._let_time_pass(self._front_end.news())
             elif self._is_filling() and self.now_s < self._deadline_s():
                 news, until_s = self._front_end.news(), min(self._deadline_s(), self._front_end.next_deadline_s())
@@ -243,7 +246,14 @@ class Runner:
         return first_arrival_s + self._core.engine.formation_timeout_s
 
     def _stalled(self) -> ServesimError:
+        core = self._core
+        remedy = "raise engine.num_gpu_blocks or lower engine.watermark"
+        if core.swapped:
+            remedy = (
+                "who was swapped out comes back only if there is room, and only with all that is left of a prompt in "
+                "one iteration; raise engine.num_gpu_blocks or max_num_batched_tokens, or set preemption_mode recompute"
+            )
         return ServesimError(
-            f"engine: at {self.now_s:.6f} s nothing can run although {len(self._core.waiting)} requests wait; "
-            "raise engine.num_gpu_blocks or lower engine.watermark"
+            f"engine: at {self.now_s:.6f} s nothing can run although {len(core.waiting) + len(core.swapped)} requests "
+            f"wait; {remedy}"
         )

@@ -14,18 +14,6 @@ from sim.specs.base import Fraction, PositiveInt, Spec
 from sim.specs.model import ModelSpec
 from sim.specs.speculation import SpeculationSpec
 
-ALIASES = {
-    "num_gpu_blocks_override": "num_gpu_blocks",
-    "scheduling_policy": "order",
-    "policy": "order",
-    "speculative_config": "speculation",
-}
-"""vLLM's names for our keys."""
-
-GATE_ALIAS = "scheduler_reserve_full_isl"
-"""vLLM's switch between two gates: true is `whole_prompt`, false is `first_chunk`."""
-
-
 NOT_YET = {
     "pipeline_parallel_size": (1, "pipeline parallelism"),
     "data_parallel_size": (1, "data parallelism"),
@@ -34,9 +22,18 @@ NOT_YET = {
 """vLLM's keys for layouts over several GPUs that are not modelled: the value that asks for none, and what it is."""
 
 
-def own_name(key: str) -> str:
-    """Our name of an engine key, which may be written under one of vLLM's."""
-    return "gate" if key == GATE_ALIAS else ALIASES.get(key, key)
+VERIFYING = {
+    "formation": "continuous",
+    "composition": "mixed",
+    "running_order": "admission",
+    "kv_allocation": "paged",
+    "pressure": "block_needed",
+    "preemption_mode": "recompute",
+    "admission_after_preemption": "nobody",
+    "pad_to_longest": False,
+    "release": "on_finish",
+}
+"""Values of the axes among which drafts are verified: those of vLLM V1."""
 
 
 class EngineSpec(Spec):
@@ -56,32 +53,51 @@ class EngineSpec(Spec):
     max_concurrent_requests: PositiveInt | None = None
     max_num_batched_tokens: PositiveInt | None
     max_model_len: PositiveInt | None = None
+    tokens_past_max_model_len: Annotated[int, Field(ge=0, le=1)] = 0
     block_size: Annotated[int, Field(ge=1, le=65536)]
     num_gpu_blocks: PositiveInt | None = None
+    kv_pool_tokens: PositiveInt | None = None
     has_null_block: bool
     gpu_memory_utilization: Fraction
     tensor_parallel_size: PositiveInt = 1
 
     # admission
     order: Literal["fcfs", "priority", "shortest_predicted"]
-    gate: Literal["whole_prompt", "first_chunk", "slot"]
+    gate: Literal["whole_prompt", "first_chunk", "slot", "expected_outputs"]
     watermark: Annotated[float, Field(ge=0, lt=1)]
+    watermark_when_idle: bool
+    schedule_conservativeness: Annotated[float, Field(ge=0)] = 1.0
     formation: Literal["continuous", "drain_then_fill"]
     formation_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=True)]
     prefill_schedule_interval: PositiveInt
 
     # composition
+    composition: Literal["mixed", "prefill_first", "prefill_until_full", "decodes_first", "alternate"]
     enable_chunked_prefill: bool
     long_prefill_token_threshold: Annotated[int, Field(ge=0)]
     long_prefill_token_threshold_adaptive: bool
 
+    enable_mixed_chunk: bool = False
+    max_prefill_tokens: PositiveInt | None = None
+    running_order: Literal["admission", "as_run"]
+
     # KV reservation
-    kv_allocation: Literal["paged", "reserved"]
+    kv_allocation: Literal["paged", "paged_prompt", "reserved"]
     enable_prefix_caching: bool
+
+    # pressure
+    pressure: Literal[
+        "block_needed", "no_free_block", "no_free_block_for_decode", "decodes_do_not_fit", "nothing_can_run"
+    ]
+    preemption_mode: Literal["recompute", "swap"]
+    requeue: Literal["head", "tail"] = "head"
+    num_cpu_blocks: Annotated[int, Field(ge=0)] | None = None
+    swap_space_gib: Annotated[float, Field(ge=0)] = 4.0
+    admission_after_preemption: Literal["nobody", "others", "as_they_were"]
 
     # executed shape and release of members
     pad_to_longest: bool
-    release: Literal["on_finish", "batch_end"]
+    release: Literal["on_finish", "next_call", "batch_end"]
 
     # pipeline
     async_scheduling: bool
@@ -121,12 +137,12 @@ class EngineSpec(Spec):
         """
         if self.speculation is None:
             return self
-        if self.formation != "continuous" or self.kv_allocation != "paged" or self.pad_to_longest:
-            raise ValueError(
-                "speculation is modelled for continuous batches over paged memory without padding (preset vllm-v1), "
-                f"not for formation {self.formation}, kv_allocation {self.kv_allocation} and pad_to_longest "
-                f"{str(self.pad_to_longest).lower()}; set speculation to null or change the preset"
-            )
+        for axis, value in VERIFYING.items():
+            if getattr(self, axis) != value:
+                raise ValueError(
+                    f"speculation is modelled for {axis} {value}, as in preset vllm-v1, not for {getattr(self, axis)}; "
+                    "set speculation to null or change the preset"
+                )
         whole = 1 + self.speculation.num_speculative_tokens
         budget, slots = self.max_num_batched_tokens, self.speculation.draft_slots
         if budget is not None and budget < whole + slots:
@@ -184,9 +200,14 @@ class EngineSpec(Spec):
     def longest_sequence_tokens(self) -> int:
         """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
 
-        A draft model needs some of the memory to write ahead.
+        Of the memory a watermark that even an idle engine keeps is left out, a block that coming back from the host
+        asks for, what a draft model writes ahead, and two blocks and some tokens that SGLang wants to be left.
         """
-        return min(self.resolved_max_model_len, self.usable_blocks * self.block_size - self.num_lookahead_tokens)
+        kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
+        blocks = self.usable_blocks - kept - (self.preemption_mode == "swap")
+        if self.gate == "expected_outputs":
+            return min(self.resolved_max_model_len, (blocks - 2) * self.block_size - 6)
+        return min(self.resolved_max_model_len, blocks * self.block_size - self.num_lookahead_tokens)
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that `tokens` tokens fill, the last one perhaps in part."""

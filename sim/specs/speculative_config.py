@@ -36,7 +36,7 @@ WITHOUT_EFFECT = ("revision", "code_revision")
 """Which checkpoint is meant: its sizes are read from the description."""
 
 
-def in_our_words(written: Any, tensor_parallel_size: Any) -> tuple[Any, list[str]]:
+def drafts_in_our_words(written: Any, tensor_parallel_size: Any) -> tuple[Any, list[str]]:
     """A `speculative_config`, in which our keys may stand too, as `engine.speculation`; and notes on what does nothing.
 
     Raises InputError for what is not modelled; what is wrong with the rest is found when it is validated.

@@ -9,11 +9,21 @@ from typing import Any
 
 from sim.errors import ServesimError
 from sim.scheduling.core import SchedulerCore
+from sim.scheduling.plan import Plan
 from sim.scheduling.schedule_log import decision_record, outcome_record
 from sim.study.recordings import Record, Recording
+from sim.study.recordings.framework import Words
 
 NOT_COMPARED = frozenset({"kind", "output_of_step"})
 MISSING = "(nothing)"
+TOLERANCE = 1e-6
+"""Of numbers that are not whole."""
+
+REQUESTS = frozenset(
+    {"arrived", "preempted", "running", "waiting", "finished", "emitted", "swapped", "ignored", "retracted", "chunked"}
+    | {"buffer", "evicted", "flushed_finished"}
+)
+"""Keys whose values are requests."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +72,11 @@ def replay(recording: Recording) -> Iterator[Record]:
     A request with arrival step k is queued just before call k. When nothing runs or waits, the call number jumps to the
     next arrival.
     """
-    core = SchedulerCore(recording.engine)
+    core, words = SchedulerCore(recording.engine), recording.framework.words()
     order = sorted(range(len(recording.requests)), key=lambda i: recording.arrival_steps[i])
     step, in_flight = 0, None
-    while order or core.running or core.waiting:
-        if not core.running and not core.waiting:
+    while order or core.has_work:
+        if not core.has_work:
             step = max(step, recording.arrival_steps[order[0]])
         arrived = [i for i in order if recording.arrival_steps[i] <= step]
         order = order[len(arrived) :]
@@ -80,26 +90,27 @@ def replay(recording: Recording) -> Iterator[Record]:
         if executed is not None:
             record = record | outcome_record(executed[1], core.apply(executed[0]), core)
         in_flight = None if plan.is_empty else (plan, record)
-        yield _in_their_words(record, recording)
+        yield _in_their_words(record, plan, core, words, recording.names)
         step += 1
 
 
-def _in_their_words(record: Record, recording: Recording) -> Record:
-    """Recorded names for ids; the sarathi-serve log names phases and lists prefills before decodes."""
-    names = recording.names
-    record = dict(record, scheduled=[dict(part) for part in record["scheduled"]])
-    for key in ("arrived", "preempted", "running", "waiting", "finished"):
-        if key in record:
-            record[key] = [names[i] for i in record[key]]
-    if "emitted" in record:
-        record["emitted"] = {names[i]: count for i, count in record["emitted"].items()}
-    for part in record["scheduled"]:
-        prompt_tokens = recording.requests[part["id"]].prompt_tokens
-        part["phase"] = "prefill" if part["start"] < prompt_tokens else "decode"
-        part["id"] = names[part["id"]]
-    if recording.prefills_first:
-        record["scheduled"].sort(key=lambda part: part["phase"] == "decode")
-    return record
+def _in_their_words(record: Record, plan: Plan, core: SchedulerCore, words: Words, names: list[str]) -> Record:
+    """With phases, and recorded names for our numbers of requests."""
+    prompts = {chunk.state.request.request_id for chunk in plan.chunks}
+    parts = [part | {"phase": "prefill" if part["id"] in prompts else "decode"} for part in record["scheduled"]]
+    record = words(record | {"scheduled": parts}, plan, core)
+    return {key: _named(value, names) if key in REQUESTS else value for key, value in record.items()} | {
+        "scheduled": [part | {"id": names[part["id"]]} for part in record["scheduled"]]
+    }
+
+
+def _named(value: Any, names: list[str]) -> Any:
+    """Numbers of requests by their recorded names, wherever they stand."""
+    if isinstance(value, dict):
+        return {names[number]: count for number, count in value.items()}
+    if isinstance(value, list):
+        return [_named(each, names) for each in value]
+    return names[value] if isinstance(value, int) else value
 
 
 def _totals(steps: list[Record], recording: Recording) -> Record:
@@ -109,8 +120,8 @@ def _totals(steps: list[Record], recording: Recording) -> Record:
     for record in steps:
         for name in record.get("emitted", ()):
             emitted[name].append(record["step"])
-        for name in record["preempted"]:
-            preemptions[name] += 1
+        for victim in record["preempted"]:
+            preemptions[victim if isinstance(victim, str) else victim[0]] += 1
     return {
         "steps": len(steps),
         "preemptions": sum(preemptions.values()),
@@ -118,6 +129,8 @@ def _totals(steps: list[Record], recording: Recording) -> Record:
         "output_tokens": sum(map(len, emitted.values())),
         "peak_running": max(len(record["running"]) for record in steps),
         "min_free_blocks": min(record["free_blocks"] for record in steps),
+        "swapped_out_blocks": sum(record.get("swapped_out_blocks", 0) for record in steps),
+        "prefill_steps": sum(record.get("mode") in ("prefill", "mixed") for record in steps),
         "hit_tokens": sum(part.get("hit_tokens", 0) for record in steps for part in record["scheduled"]),
         "max_step_tokens": max(record["total_tokens"] for record in steps),
         "per_request": {
@@ -146,5 +159,7 @@ def _first_difference(ours: Any, theirs: Any, step: int | None, key: str = "") -
             found = _first_difference(our_item, their_item, step, f"{key}[{index}]")
             if found:
                 return found
+        return None
+    if isinstance(theirs, float) and isinstance(ours, float) and abs(ours - theirs) <= TOLERANCE:
         return None
     return None if ours == theirs else Difference(step, key, ours, theirs)

@@ -15,8 +15,8 @@ import yaml
 
 from sim.config import load_experiment
 from sim.errors import InputError
-from sim.specs.engine import own_name
 from sim.specs.experiment import Experiment
+from sim.specs.presets import own_name
 from sim.specs.yaml_file import parse_yaml
 from sim.study.files import replacing
 from sim.study.run import run

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from batches import batch_of
 
-from sim.config import complete_engine, load_accelerator, load_model
+from sim.config import load_accelerator, load_model
 from sim.cost import operations
 from sim.cost.batch import Batch, total_s
 from sim.cost.operations import Work
 from sim.cost.roofline import Roof, RooflineModel
 from sim.estimate import Case, estimate
 from sim.specs.model import ModelSpec, Quantization
+from sim.specs.presets import complete_engine
 
 LLAMA_70B, QWEN = load_model("llama-3.1-70b"), load_model("qwen2.5-32b")
 H100 = load_accelerator("h100-sxm")

@@ -97,7 +97,7 @@ def test_iterations_of_any_length_are_counted(runs, idle_s, moments):
     seconds = length * first + length * (length - 1) / 2 * step
     start_s = np.cumsum(seconds + idle_s) - seconds
     sample = SeriesSample(first, step, length, np.arange(1.0, len(runs) + 1))
-    gaps = TokenGaps(sample, start_s, np.array([9.0]), np.array([10.0]))
+    gaps = TokenGaps(sample, start_s, np.array([9.0]), np.array([10.0]), np.array([1]))
     table, moments = gaps.table(), np.sort(moments) / 4
     ended = [table["tokens"][table["end_s"] < moment - 1e-9].sum() for moment in moments]
     assert gaps.tokens_before(moments).tolist() == ended

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from itertools import groupby
+from typing import Any
 
 from oracles.plain_scheduler import Iteration, PlainRequest, PlainScheduler, blocks_of, seats_of
 from oracles.plain_speculation import Count, no_draft_is_right, speculation_of
@@ -78,16 +79,23 @@ class PlainTraffic:
 
 
 class PlainEngine:
-    """Serves a workload. `states` are its requests, at the end by number; `log` the iterations as they ran.
+    """Serves a workload, by the rules of vLLM V1 or those of another plain `scheduler`.
 
-    `accepted` says how many drafts are right, of an engine that has any.
+    `states` are its requests, at the end by number; `log` the iterations as they ran. `accepted` says how many drafts
+    are right, of an engine that has any.
     """
 
     def __init__(
-        self, engine: EngineSpec, cost: CostModel, workload: Workload, accepted: Count = no_draft_is_right
+        self,
+        engine: EngineSpec,
+        cost: CostModel,
+        workload: Workload,
+        scheduler: Any = None,
+        accepted: Count = no_draft_is_right,
     ) -> None:
         self.engine, self.cost, self.workload = engine, cost, workload
-        self.scheduler = PlainScheduler(engine, cost.query_tile_tokens, speculation_of(engine, accepted))
+        speculation = speculation_of(engine, accepted)
+        self.scheduler = scheduler or PlainScheduler(engine, cost.query_tile_tokens, speculation)
         self.traffic = PlainTraffic(workload)
         self.states: list[PlainRequest] = []
         self.log: list[Iteration] = []
@@ -95,9 +103,11 @@ class PlainEngine:
     def serve(self) -> None:
         """Until everybody has an answer."""
         now_s = 0.0
-        while self.traffic.coming or self.scheduler.waiting or self.scheduler.running:
-            if not self.scheduler.running:
+        while self.traffic.coming or self.scheduler.is_unfinished():
+            if not self.scheduler.running and not self.scheduler.is_away():
                 idle_since_s, now_s = now_s, self.when_a_batch_starts(now_s)
+                if not self.scheduler.waiting and now_s > idle_since_s + TIE_S:
+                    self.scheduler.rest()
                 self.read(now_s, idle_since_s)
             now_s = self.asynchronously(now_s) if self.engine.async_scheduling else self.synchronously(now_s)
         self.states.sort(key=lambda state: state.request.request_id)

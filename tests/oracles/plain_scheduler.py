@@ -134,10 +134,8 @@ class PlainScheduler:
     `running` is in order of admission, `waiting` in order of service.
     """
 
-    def __init__(
-        self, engine: EngineSpec, tile_tokens: int = 1, speculation: PlainSpeculation = NO_SPECULATION
-    ) -> None:
-        self.engine, self.tile_tokens, self.speculation = engine, tile_tokens, speculation
+    def __init__(self, engine: EngineSpec, tile_tokens: int = 1, drafts: PlainSpeculation = NO_SPECULATION) -> None:
+        self.engine, self.tile_tokens, self.speculation = engine, tile_tokens, drafts
         self.pool = PlainBlocks(engine.usable_blocks)
         self.waiting: list[PlainRequest] = []
         self.running: list[PlainRequest] = []
@@ -170,7 +168,7 @@ class PlainScheduler:
             self.admit(iteration, threshold, held)
         self.note_cadence(iteration, held)
         for part in iteration.parts:
-            self.compute(part)
+            compute(part, self.speculation.tokens)
         iteration.batch = batch_of(iteration, self.engine.pad_to_longest, self.tile_tokens)
         iteration.running, iteration.waiting = list(self.running), list(self.waiting)
         iteration.free_blocks = len(self.pool.free)
@@ -201,7 +199,8 @@ class PlainScheduler:
             start = len(found) * engine.block_size
             wanted = state.known_tokens - start
             budget = iteration.budget - self.speculation.draft_slots
-            padded = wanted == 1 and self.pads(iteration, start)
+            running = [part.state.prefilling for part in iteration.parts if part.how == "running"]
+            padded = wanted == 1 and self.speculation.pads(running, start, engine.resolved_max_model_len)
             uncut = min(wanted + padded * self.speculation.tokens, threshold)
             tokens = min(uncut, budget)
             too_long = tokens <= 0 or (tokens < uncut and (padded or not engine.enable_chunked_prefill))
@@ -265,27 +264,8 @@ class PlainScheduler:
         iteration.finished = finished
         iteration.free_blocks_after = len(self.pool.free)
 
-    def compute(self, part: Part) -> None:
-        """The tokens of a part count as computed; when nothing is left, an output is on its way, and drafts are made.
-
-        What it computes beyond all that is known are drafts. Those that were not given tokens are dropped.
-        """
-        state = part.state
-        part.decodes = not state.prefilling
-        state.computed_tokens += part.tokens
-        state.in_flight_tokens += part.tokens
-        state.drafts = 0
-        if state.computed_tokens >= state.known_tokens:
-            part.emits, state.prefilling = True, False
-            part.draft_tokens = state.computed_tokens - state.known_tokens
-            state.promised_tokens += 1 + part.draft_tokens
-            state.drafts = self.speculation.tokens
-
     def emit(self, part: Part, now_s: float) -> None:
-        """The right drafts and one token more come out, up to the end of the answer; the rest was computed in vain.
-
-        Who was preempted meanwhile has nothing computed, but keeps the tokens. Blocks stay with who has them.
-        """
+        """Right drafts and a token more come out, up to the answer's end; also of who was preempted meanwhile."""
         state = part.state
         if part.draft_tokens and not part.padded:
             part.accepted = self.speculation.accepted(state.request.request_id, state.rounds, part.draft_tokens)
@@ -302,6 +282,17 @@ class PlainScheduler:
         """The full blocks of the first `tokens` tokens can be found; of a preempted request there are none."""
         if self.engine.enable_prefix_caching:
             self.pool.publish(state.holder, tokens // self.engine.block_size)
+
+    def is_unfinished(self) -> bool:
+        """Whether somebody is still to be served."""
+        return bool(self.waiting or self.running)
+
+    def is_away(self) -> bool:
+        """Whether somebody is to come back who neither runs nor waits."""
+        return False
+
+    def rest(self) -> None:
+        """Nobody is there, and time passes."""
 
     def stored_tokens(self) -> int:
         """Tokens in all blocks that somebody holds, of which some are in the blocks of several."""
@@ -329,16 +320,6 @@ class PlainScheduler:
     def victim(self) -> PlainRequest:
         """Who is preempted when blocks run out."""
         return self.running[-1] if self.engine.order == "fcfs" else max(self.running, key=self.key)
-
-    def pads(self, iteration: Iteration, found_tokens: int) -> bool:
-        """Whether who starts with one token is made as long as those who verify drafts: when there are only such.
-
-        vLLM runs a batch whose requests are all of that length in one CUDA graph.
-        """
-        running = [part.state for part in iteration.parts if part.how == "running"]
-        length = found_tokens + 1 + self.speculation.tokens
-        fits = self.speculation.tokens > 0 and length < self.engine.resolved_max_model_len
-        return fits and not any(state.prefilling for state in running) and (len(running) > 0 or found_tokens > 0)
 
     def blocks_held(self, tokens: int) -> int:
         """Blocks of a request with `tokens` tokens; reserved memory is a slot for the longest sequence."""
@@ -387,6 +368,23 @@ class PlainScheduler:
             self.steps_since_prefill += 1
         if iteration.prefills:
             self.steps_since_prefill = 1
+
+
+def compute(part: Part, drafts: int = 0) -> None:
+    """The tokens of a part count as computed; when nothing is left, an output is on its way, and `drafts` are made.
+
+    What is computed beyond all that is known are drafts; of those made before, the others are dropped.
+    """
+    state = part.state
+    part.decodes = not state.prefilling
+    state.computed_tokens += part.tokens
+    state.in_flight_tokens += part.tokens
+    state.drafts = 0
+    if state.computed_tokens >= state.known_tokens:
+        part.emits, state.prefilling = True, False
+        part.draft_tokens = state.computed_tokens - state.known_tokens
+        state.promised_tokens += 1 + part.draft_tokens
+        state.drafts = drafts
 
 
 def blocks_of(tokens: int, engine: EngineSpec) -> int:

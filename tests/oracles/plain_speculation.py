@@ -36,6 +36,15 @@ class PlainSpeculation:
     draft_slots: int = 0
     accepted: Count = no_draft_is_right
 
+    def pads(self, running: Sequence[bool], found_tokens: int, longest: int) -> bool:
+        """Whether who starts with one token, after so many found, is made as long as those who verify drafts.
+
+        `running` says of those who run already whether they are in their prompts: only beside others who are not, or
+        after something found. vLLM runs a batch whose requests are all of one length in one CUDA graph.
+        """
+        beside = len(running) > 0 or found_tokens > 0
+        return self.tokens > 0 and beside and not any(running) and found_tokens + 1 + self.tokens < longest
+
 
 NO_SPECULATION = PlainSpeculation()
 

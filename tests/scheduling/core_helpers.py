@@ -89,7 +89,7 @@ class Driver:
         return self.core.pool.free_blocks
 
     def held_blocks(self, state: RequestState) -> int:
-        return self.core.blocks_held(computed_tokens(self.core, state))
+        return self.core.blocks_held(state, computed_tokens(self.core, state))
 
 
 def computed_tokens(core: SchedulerCore, state: RequestState) -> int:

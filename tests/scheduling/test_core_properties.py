@@ -199,7 +199,7 @@ def check_accounts(core: SchedulerCore) -> None:
     """Blocks, seats and stored tokens add up; nobody is in two places."""
     running, waiting = list(core.running), list(core.waiting)
     computed = [computed_tokens(core, state) for state in running]
-    assert core.pool.used_blocks == sum(map(core.blocks_held, computed))
+    assert core.pool.used_blocks == sum(map(core.blocks_held, running, computed))
     assert core.stored_tokens == sum(computed)
     assert all(state.computed_tokens == 0 and not state.decoding for state in waiting)
     everybody = ids([*running, *waiting])
@@ -213,7 +213,8 @@ def check_decode_group(core: SchedulerCore) -> None:
     decodes, members = core.decodes, [state for state in core.running if state.decoding]
     computed = [computed_tokens(core, state) for state in members]
     assert (decodes.count, decodes.context_tokens) == (len(members), sum(computed))
-    held = [sum(core.blocks_held(tokens + tick) for tokens in computed) for tick in range(20)]
+    later = [[tokens + tick * decodes.grows for tokens in computed] for tick in range(20)]
+    held = [sum(core.blocks_held(*each) for each in zip(members, grown, strict=True)) for grown in later]
     growth = [after - before for before, after in pairwise(held)]
     assert [decodes.growth(ticks)[0] for ticks in range(20)] == [sum(growth[:ticks]) for ticks in range(20)]
     assert not decodes.grows or (decodes.next_lap() * 20)[:19] == growth

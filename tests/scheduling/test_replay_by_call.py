@@ -8,6 +8,7 @@ from scenarios import make_engine
 
 from sim.specs.request import Request
 from sim.study.recordings import Recording
+from sim.study.recordings.vllm_v1 import VLLM_V1
 from sim.study.replay import replay
 
 
@@ -27,7 +28,7 @@ def test_a_call_that_only_preempts_is_a_step_of_the_schedule() -> None:
         arrival_steps=[0, 0],
         steps=[],
         totals={},
-        prefills_first=False,
+        framework=VLLM_V1,
     )
     steps = list(replay(recording))
     assert [(step["total_tokens"], step["preempted"]) for step in steps[6:]] == [(5, []), (0, ["B"]), (1, []), (21, [])]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from sim.specs.engine import EngineSpec
 
 
-def blocks_held(engine: EngineSpec) -> Callable[[int], int]:
-    """Just the blocks that the tokens fill."""
-    block_size = engine.block_size
-    return lambda tokens: -(-tokens // block_size)
+def reserved_tokens(engine: EngineSpec) -> Callable[[int], int]:
+    """None."""
+    return lambda known_tokens: 0

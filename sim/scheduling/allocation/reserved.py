@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sim.specs.engine import EngineSpec
 
 
-def blocks_held(engine: EngineSpec) -> Callable[[int], int]:
-    """A full slot from the first token on."""
-    slot_blocks = engine.slot_blocks
-    return lambda tokens: slot_blocks if tokens else 0
+def reserved_tokens(engine: EngineSpec) -> Callable[[int], int]:
+    """A full slot."""
+    slot_tokens = engine.slot_blocks * engine.block_size
+    return lambda known_tokens: slot_tokens

@@ -26,10 +26,10 @@ class PrefillCadence:
             return False
         return past_prompt > 0
 
-    def note(self, plan: Plan, held: bool) -> None:
-        """Take in what the call decided."""
+    def note(self, plan: Plan, held: bool, left_waiting: bool) -> None:
+        """Take in what the call decided, and whether it left anybody waiting."""
         if not held and not plan.preempted:
-            self._left_waiting = plan.waiting > 0
+            self._left_waiting = left_waiting
         if plan.decode_requests or plan.chunks:
             self._steps_since_prefill += 1
         if plan.prefills:

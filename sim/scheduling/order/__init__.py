@@ -12,6 +12,7 @@ from sim.scheduling.order.fcfs import FcfsOrder
 from sim.scheduling.order.priority import PriorityOrder
 from sim.scheduling.order.shortest_predicted import ShortestPredictedOrder
 from sim.scheduling.state import RequestState
+from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 
@@ -20,6 +21,8 @@ class Order(Protocol):
 
     last_admitted_gives_way: bool
     """Whether the victim is always the last of the running."""
+
+    def __init__(self, engine: EngineSpec) -> None: ...
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[RequestState]:
@@ -36,6 +39,10 @@ class Order(Protocol):
 
     def push_preempted(self, state: RequestState) -> None:
         """A preempted request comes back."""
+        ...
+
+    def push_first(self, state: RequestState) -> None:
+        """Who was taken from the head goes back there."""
         ...
 
     def head(self) -> RequestState:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from sim.scheduling.state import RequestState
+from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 Key = tuple[int, int]
@@ -17,7 +18,7 @@ class KeyOrder(ABC):
 
     last_admitted_gives_way = False
 
-    def __init__(self) -> None:
+    def __init__(self, engine: EngineSpec) -> None:
         self._heap: list[tuple[Key, RequestState]] = []
 
     @staticmethod
@@ -45,6 +46,10 @@ class KeyOrder(ABC):
 
     def push_preempted(self, state: RequestState) -> None:
         """Return to the place the key gives."""
+        self.push(state)
+
+    def push_first(self, state: RequestState) -> None:
+        """The key says where that is."""
         self.push(state)
 
     def head(self) -> RequestState:

@@ -1,20 +1,32 @@
-"""First come, first served: preempted requests go back to the head; the last admitted is the victim."""
+"""First come, first served: preempted requests go back to the head, or to the tail; the last admitted is the victim."""
 
 from __future__ import annotations
 
 from collections import deque
 
 from sim.scheduling.state import RequestState
+from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 
 class FcfsOrder(deque[RequestState]):
-    """A double-ended queue, the head on the left: requests join at the tail, preempted ones return to the head."""
+    """A double-ended queue, the head on the left."""
 
     last_admitted_gives_way = True
     push = deque.append
-    push_preempted = deque.appendleft
     pop = deque.popleft
+    push_first = deque.appendleft
+
+    def __init__(self, engine: EngineSpec) -> None:
+        super().__init__()
+        self._requeues_last = engine.requeue == "tail"
+
+    def push_preempted(self, state: RequestState) -> None:
+        """Back to the head, or behind everybody."""
+        if self._requeues_last:
+            self.append(state)
+        else:
+            self.appendleft(state)
 
     def would_be_first(self, request: Request) -> bool:
         """Only if nobody waits."""

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from sim.config import ConfigFile, apply_override, complete_engine, experiment_from, load_accelerator, load_model
+from sim.config import ConfigFile, apply_override, experiment_from, load_accelerator, load_model
 from sim.errors import InputError
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.experiment import Experiment
 from sim.specs.model import DTYPE_BYTES, ModelSpec
+from sim.specs.presets import complete_engine
 from sim.specs.validation import validate
 from sim.study.validate.meta import Settings
 from sim.study.validate.names import device_named, model_named

@@ -1,22 +1,24 @@
-"""Recordings of real schedulers: reading them, and what their configuration means in ours."""
+"""Reading a recording: its engine and requests as ours, its steps as they stand."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sim.errors import InputError, did_you_mean
-from sim.specs import catalogue
-from sim.specs.engine import ALIASES, GATE_ALIAS, EngineSpec
+from sim.specs.engine import EngineSpec
+from sim.specs.presets import engine_from_arguments
 from sim.specs.request import Request
-from sim.specs.validation import validate
-
-Record = dict[str, Any]
+from sim.study.recordings.fastgen import FASTGEN
+from sim.study.recordings.framework import Framework, Record
+from sim.study.recordings.sarathi import SARATHI
+from sim.study.recordings.sglang import SGLANG
+from sim.study.recordings.vllm_v0 import VLLM_V0
+from sim.study.recordings.vllm_v1 import VLLM_V1
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Recording:
     arrival_steps: list[int]
     steps: list[Record]
     totals: Record
-    prefills_first: bool
+    framework: Framework
 
 
 def read_recording(path: Path) -> Recording:
@@ -45,21 +47,51 @@ def read_recording(path: Path) -> Recording:
     if not header.get("requests") or not steps:
         raise InputError(f"{path}: holds no requests or no steps; give the recording of a schedule")
     try:
-        described = header["requests"]
+        described, framework = header["requests"], _framework_of(header)
         return Recording(
             path=path,
-            engine=_engine_of(header, path),
+            engine=_engine_of(framework, header["config"]),
             requests=_requests(described),
             names=[item["id"] for item in described],
             arrival_steps=[_count(item, "arrival_step", least=0) for item in described],
             steps=[step for step in steps if step["kind"] == "step" and _count(step, "step", least=0) >= 0],
             totals=end,
-            prefills_first=header["engine"] == SARATHI,
+            framework=framework,
         )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except KeyError as error:
         raise InputError(f"{path}: the recording has no {error}; see the schema in its index.json") from None
     except (TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{path}: config, requests or steps are malformed ({error}); see its index.json") from None
+
+
+FRAMEWORKS = {
+    "vllm 0.33.0": VLLM_V1,
+    "vllm 0.5.5": VLLM_V0,
+    "sarathi-serve research code": SARATHI,
+    "sglang": SGLANG,
+    "deepspeed-mii": FASTGEN,
+}
+"""By the engine that a header names, with its version where versions differ."""
+
+
+def _framework_of(header: Record) -> Framework:
+    engine, version = str(header["engine"]), str(header["engine_version"])
+    for key in (engine, f"{engine} {version}"):
+        if key in FRAMEWORKS:
+            return FRAMEWORKS[key]
+    name = f"{engine} {version}"
+    raise InputError(f"recorded from '{name}', which has no preset yet; {did_you_mean(name, FRAMEWORKS)}")
+
+
+def _engine_of(framework: Framework, config: Record) -> EngineSpec:
+    """The engine that a header describes; of what it leaves out, as its preset has it."""
+    preset, arguments = framework.engine(config)
+    engine = engine_from_arguments(preset, arguments, "config")
+    if engine.num_gpu_blocks is None:
+        raise InputError("config.num_gpu_blocks is null, must be a number; a recording has no GPU to ask")
+    return engine
 
 
 def _requests(described: list[Record]) -> list[Request]:
@@ -76,7 +108,15 @@ def _requests(described: list[Record]) -> list[Request]:
             shared = (*before.shared_text, (("request", before.request_id), own))
         prompt_tokens = _count(item, "prompt_len")
         requests.append(
-            Request(number, 0.0, prompt_tokens, _count(item, "output_len"), item.get("priority", 0), shared_text=shared)
+            Request(
+                number,
+                0.0,
+                prompt_tokens,
+                _count(item, "output_len"),
+                item.get("priority", 0),
+                max_new_tokens=item.get("max_new_tokens"),
+                shared_text=shared,
+            )
         )
     return requests
 
@@ -103,49 +143,3 @@ def _read_lines(path: Path) -> list[Record]:
     if not lines or not all(isinstance(line, dict) for line in lines):
         raise InputError(f"{path}: holds no records; give a recording of a schedule")
     return lines
-
-
-# ---- what each engine's header means ---------------------------------------------------------------------------------
-
-SARATHI = "sarathi-serve research code"
-
-
-def _engine_of(header: Record, path: Path) -> EngineSpec:
-    engine, version = str(header["engine"]), str(header["engine_version"])
-    key = engine if engine == SARATHI else f"{engine} {version}"
-    if key not in _HEADERS:
-        raise InputError(f"{path}: recorded from '{key}', which has no preset yet; {did_you_mean(key, _HEADERS)}")
-    preset, values = _HEADERS[key](header["config"], path)
-    entry = catalogue.entry("engines", preset, "engine.preset")
-    base = {"preset": preset, "preset_version": entry["version"], **entry["values"]}
-    return validate(EngineSpec, base | values, f"{path}: config")
-
-
-def _vllm_v1(config: Record, path: Path) -> tuple[str, Record]:
-    for key in ("num_speculative_tokens", "num_lookahead_tokens"):
-        if config.get(key):
-            raise InputError(f"{path}: {key} {config[key]} is not modelled yet; replay recordings without speculation")
-    if config["num_gpu_blocks"] is None:
-        raise InputError(f"{path}: config.num_gpu_blocks is null, must be a number; a recording has no GPU to ask")
-    gate = "whole_prompt" if config[GATE_ALIAS] else "first_chunk"
-    dropped = {GATE_ALIAS, "num_speculative_tokens", "num_lookahead_tokens"}
-    values = {ALIASES.get(key, key): value for key, value in config.items() if key not in dropped}
-    return "vllm-v1", values | {"gate": gate}
-
-
-def _sarathi(config: Record, path: Path) -> tuple[str, Record]:
-    scheduler = config["scheduler"]
-    if scheduler not in ("static", "orca"):
-        raise InputError(
-            f"{path}: scheduler '{scheduler}' has no preset yet; {did_you_mean(scheduler, ['static', 'orca'])}"
-        )
-    values = {key: config[key] for key in ("max_num_seqs", "max_model_len", "block_size", "num_gpu_blocks")}
-    if scheduler == "static":
-        values |= {"pad_to_longest": False, "release": "on_finish"}
-    return scheduler, values
-
-
-_HEADERS: dict[str, Callable[[Record, Path], tuple[str, Record]]] = {
-    "vllm 0.33.0": _vllm_v1,
-    SARATHI: _sarathi,
-}
