@@ -45,7 +45,10 @@ ENGINES: dict[str, dict[str, Any]] = {
     "vllm-v0": {"preset": "vllm-v0"},
     "vllm-v0-chunked": {"preset": "vllm-v0-chunked"},
     "sarathi": {"preset": "sarathi"},
-    "sarathi-simple-chunking": {"preset": "sarathi-simple-chunking"},
+    **{
+        name: {"preset": name}
+        for name in ("vllm-v1-chunk-gate", "sarathi-simple-chunking", "sglang", "sglang-mixed", "fastgen", "lightllm")
+    },
     "vllm-v1 preempting": {"preset": "vllm-v1", "num_gpu_blocks": 1500, **WITHOUT_CACHE},
 }
 LENGTHS = {"64/16": 40_000, "512/128": 20_000, "512/1024": 20_000, "4096/64": 20_000, "1024/8192": 10_000}

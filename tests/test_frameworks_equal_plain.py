@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles.plain_engine import PlainEngine
 from oracles.plain_fastgen import PlainFastGen
+from oracles.plain_lightllm import PlainLightLlm
 from oracles.plain_sarathi import PlainSarathi
 from oracles.plain_sglang import PlainSglang
 from oracles.plain_vllm_v0 import PlainVllmV0
@@ -87,6 +88,21 @@ def fastgen(engine: EngineSpec, tile_tokens: int) -> PlainFastGen:
     )
 
 
+def lightllm(engine: EngineSpec, tile_tokens: int) -> PlainLightLlm:
+    return PlainLightLlm(
+        max_total_token_num=engine.num_gpu_blocks,
+        batch_max_tokens=engine.max_num_batched_tokens,
+        running_max_req_size=engine.max_num_seqs,
+        chunked_prefill_size=engine.long_prefill_token_threshold,
+        router_token_ratio=engine.router_token_ratio,
+        router_max_new_token_len=engine.router_max_new_token_len,
+        router_max_wait_tokens=engine.router_max_wait_tokens,
+        disable_chunked_prefill=not engine.enable_chunked_prefill,
+        disable_aggressive_schedule=engine.disable_aggressive_schedule,
+        tile_tokens=tile_tokens,
+    )
+
+
 FRAMEWORKS: dict[str, Callable[[EngineSpec, int], Any]] = {
     "vllm-v0": vllm_v0,
     "vllm-v0-chunked": vllm_v0,
@@ -95,6 +111,7 @@ FRAMEWORKS: dict[str, Callable[[EngineSpec, int], Any]] = {
     "sglang": sglang,
     "sglang-mixed": sglang,
     "fastgen": fastgen,
+    "lightllm": lightllm,
 }
 
 
@@ -122,6 +139,18 @@ def engines(draw: st.DrawFn, preset: str, scarce: bool) -> EngineSpec:
             "schedule_conservativeness": draw(st.sampled_from([1.0, 0.0, 0.3, 2.0])),
         }
         budget = max(budget, block_size)
+    if preset == "lightllm":
+        chunk, waits = draw(st.integers(1, 70)), draw(st.integers(0, 6))
+        block_size, blocks = 1, blocks * block_size + 8 + (model_len // chunk + 2) * (waits + 1)
+        budget = max(budget, model_len)
+        values = {
+            "long_prefill_token_threshold": chunk,
+            "router_max_wait_tokens": waits,
+            "enable_chunked_prefill": draw(st.booleans()),
+            "router_token_ratio": draw(st.sampled_from([0.0, 0.3, 0.9])),
+            "router_max_new_token_len": draw(st.integers(1, 10)),
+            "disable_aggressive_schedule": draw(st.booleans()),
+        }
     return make_engine(
         preset,
         block_size=block_size,
@@ -141,7 +170,7 @@ def scenarios(draw: st.DrawFn, preset: str) -> Scenario:
     count = draw(st.sampled_from([1, 4, 8, 15]))
     columns: dict[str, list[Any]] = dict(draw(descriptions(engine, scarce, count)))
     columns["arrival_s"] = draw(arrivals(count))
-    if preset.startswith(("sglang", "fastgen")):  # which know no longest sequence but their memory
+    if preset.startswith(("sglang", "fastgen", "lightllm")):  # which know no longest sequence but their memory
         for name in {"output_tokens", "max_new_tokens"} & columns.keys():
             rooms = [engine.longest_sequence_tokens - prompt for prompt in columns["prompt_tokens"]]
             columns[name] = [min(each) for each in zip(columns[name], rooms, strict=True)]
@@ -183,7 +212,8 @@ def assert_equal_decisions(records: list[dict[str, Any]], plain: PlainEngine) ->
             for part in theirs.parts
         )
         assert ours["preempted"] == ids(theirs.preempted)
-        assert ours["waiting"] == [number for number in ids(theirs.waiting) if number not in ours["running"]]
+        if plain.engine.preset != "lightllm":  # which lists who was let in with those that run
+            assert ours["waiting"] == [number for number in ids(theirs.waiting) if number not in ours["running"]]
         if plain.engine.preset.startswith(("vllm", "sarathi")):  # others list only some, or in an order of another kind
             assert ours["running"] == ids(theirs.running)
         assert ours["free_blocks"] == theirs.free_blocks

@@ -12,7 +12,7 @@ import pytest
 
 from sim.errors import InputError, ServesimError
 from sim.study.recordings import read_recording
-from sim.study.replay import Difference, compare_with
+from sim.study.replay import Difference, compare_file, compare_with
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 FOLDERS = ("vllm_v1", "vllm_v0", "sarathi_repo", "sglang", "fastgen")
@@ -58,6 +58,32 @@ def test_what_is_not_modelled_is_refused_by_name(path):
     with pytest.raises(InputError, match=NOT_MODELLED[name_of(path)]) as refused:
         read_recording(path)
     assert path.name in str(refused.value)
+
+
+DECISIONS = GOLDEN / "lightllm" / "admission.jsonl.gz"
+
+
+def test_every_decision_is_equal():
+    found = compare_file(DECISIONS)
+    assert found.difference is None
+    assert found.equal_steps == found.steps == 120
+
+
+@pytest.mark.parametrize("key", ["admitted", "peak_tokens", "busy"])
+def test_any_changed_decision_is_a_difference(tmp_path, key):
+    lines = lines_of(DECISIONS)
+    value = lines[7]["expect"][key]
+    lines[7]["expect"][key] = change(value)
+    found = compare_file(write(tmp_path / "changed.jsonl", lines))
+    assert (found.equal_steps, found.difference.step, found.difference.key) == (119, 7, key)
+
+
+@pytest.mark.parametrize("change_", [{"used_tokens": "many"}, {"running": [{"id": 0}]}, {"config": {"mode": "whole"}}])
+def test_a_decision_that_makes_no_sense_is_refused(tmp_path, change_):
+    lines = lines_of(DECISIONS)
+    lines[3] |= change_
+    with pytest.raises(ServesimError, match=r"broken\.jsonl"):
+        compare_file(write(tmp_path / "broken.jsonl", lines))
 
 
 # ---- the comparison is not vacuous -----------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ from sim.cli.progress import progress_bar
 from sim.cli.validate_report import print_validation, title_of
 from sim.errors import CheckFailed, InputError
 from sim.study.files import replacing, writing
-from sim.study.recordings import read_recording
-from sim.study.replay import Comparison, compare_with
+from sim.study.replay import Comparison, compare_file
 from sim.study.store import keep_inputs, result_folder, to_json
 from sim.study.validate import SKIP, Validation, validate_run
 from sim.study.validate.compare import LATENCIES
@@ -43,7 +42,7 @@ def schedule_command(
     refusals: dict[str, str] = {}
     for path in files:
         try:
-            comparisons[str(path)] = compare_with(read_recording(path))
+            comparisons[str(path)] = compare_file(path)
         except InputError as error:
             refusals[str(path)] = str(error)
     if json_:

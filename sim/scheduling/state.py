@@ -18,7 +18,8 @@ class RequestState:
     outputs and starts again at 0. At `final_tokens` the model stops; only the core may look at that, for rules must not
     know how long an answer will be.
 
-    Blocks for `reserved_tokens` were taken when it was admitted, whatever it has computed since.
+    Blocks for `reserved_tokens` were taken when it was admitted, whatever it has computed since. A gate that looks
+    ahead expects at most `limit_tokens`, prompt and outputs together.
 
     `arrival_rank` is its place in the order of arrival, which breaks ties of priority, `admission_rank` its place in
     the running list. `offset_tokens` and `finish_tick` belong to the decode group; `text`, `own_text`, `shared_blocks`,
@@ -28,6 +29,7 @@ class RequestState:
 
     computed_tokens: int = 0
     reserved_tokens: int = 0
+    limit_tokens: int = 0
     admission_rank: int = 0
     preemptions: int = 0
     decoding: bool = False

@@ -63,16 +63,20 @@ class EngineSpec(Spec):
 
     # admission
     order: Literal["fcfs", "priority", "shortest_predicted"]
-    gate: Literal["whole_prompt", "first_chunk", "slot", "expected_outputs"]
+    gate: Literal["whole_prompt", "first_chunk", "slot", "expected_outputs", "future_peak"]
     watermark: Annotated[float, Field(ge=0, lt=1)]
     watermark_when_idle: bool
     schedule_conservativeness: Annotated[float, Field(ge=0)] = 1.0
+    router_token_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    router_max_new_token_len: PositiveInt = 1024
+    router_max_wait_tokens: Annotated[int, Field(ge=0)] = 6
+    disable_aggressive_schedule: bool = False
     formation: Literal["continuous", "drain_then_fill"]
     formation_timeout_s: Annotated[float, Field(ge=0, allow_inf_nan=True)]
     prefill_schedule_interval: PositiveInt
 
     # composition
-    composition: Literal["mixed", "prefill_first", "prefill_until_full", "decodes_first", "alternate"]
+    composition: Literal["mixed", "prefill_first", "prefill_until_full", "decodes_first", "alternate", "rounds"]
     enable_chunked_prefill: bool
     long_prefill_token_threshold: Annotated[int, Field(ge=0)]
     long_prefill_token_threshold_adaptive: bool
@@ -201,10 +205,13 @@ class EngineSpec(Spec):
         """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
 
         Of the memory a watermark that even an idle engine keeps is left out, a block that coming back from the host
-        asks for, what a draft model writes ahead, and two blocks and some tokens that SGLang wants to be left.
+        asks for, what a draft model writes ahead, and what gates that look ahead want to be left.
         """
         kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
         blocks = self.usable_blocks - kept - (self.preemption_mode == "swap")
+        if self.gate == "future_peak":  # who is alone may add so much by the gate's count
+            chunks = blocks * self.block_size // max(self.long_prefill_token_threshold, 1) + 1
+            blocks -= (8 + chunks * (self.router_max_wait_tokens + 1)) // self.block_size + 1
         if self.gate == "expected_outputs":
             return min(self.resolved_max_model_len, (blocks - 2) * self.block_size - 6)
         return min(self.resolved_max_model_len, blocks * self.block_size - self.num_lookahead_tokens)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sim.errors import ServesimError
+from sim.errors import InputError, ServesimError
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
 from sim.scheduling.schedule_log import decision_record, outcome_record
-from sim.study.recordings import Record, Recording
+from sim.study.recordings import Record, Recording, read_lines, read_recording
 from sim.study.recordings.framework import Words
+from sim.study.recordings.lightllm import decided, is_decision
 
 NOT_COMPARED = frozenset({"kind", "output_of_step"})
 MISSING = "(nothing)"
@@ -38,11 +40,34 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far a replay agreed: `equal_steps` of `steps`, and the first difference if there is one."""
+    """How far a replay agreed: `equal_steps` of `steps`, and the first difference if there is one.
+
+    A step may be a single decision.
+    """
 
     equal_steps: int
     steps: int
     difference: Difference | None
+
+
+def compare_file(path: Path) -> Comparison:
+    """What is recorded at `path`, a schedule or single decisions, against ours. Raises InputError if it is neither."""
+    lines = read_lines(path)
+    return _compare_decisions(lines, path) if all(map(is_decision, lines)) else compare_with(read_recording(path))
+
+
+def _compare_decisions(lines: list[Record], path: Path) -> Comparison:
+    equal, first = 0, None
+    for line in lines:
+        try:
+            difference = _first_difference(decided(line), line["expect"], line["case"])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: case {line['case']} is malformed ({error}); see its index.json") from None
+        first = first or difference
+        equal += difference is None
+    return Comparison(equal, len(lines), first)
 
 
 def compare_with(recording: Recording) -> Comparison:

@@ -143,7 +143,7 @@ class PlainEngine:
     def start(self, iteration: Iteration, now_s: float) -> None:
         """Its execution begins; an iteration that only preempts takes no time."""
         scheduler = self.scheduler
-        iteration.present = len(scheduler.running)
+        iteration.present = sum(state.computed_tokens > 0 for state in scheduler.running)
         iteration.used_blocks = self.engine.usable_blocks - len(scheduler.pool.free)
         iteration.stored_tokens = scheduler.stored_tokens()
         iteration.start_s = now_s

@@ -200,14 +200,18 @@ class PlainLightLlm(PlainCommon):
         del self.waiting[: decision.admitted]
 
     def pause(self, iteration: Iteration) -> None:
-        """While the next tokens of all do not fit, the last to arrive gives up its memory and waits as the first."""
+        """While the next tokens of all do not fit, the last to arrive gives up its memory and waits as the first.
+
+        One that has not begun just waits again.
+        """
         while sum(next_tokens(self.rules, seen(state)) for state in self.running) > len(self.pool.free):
             victim = max(self.running, key=lambda state: state.arrival_rank)
             self.running.remove(victim)
             self.pool.release(victim.holder)
-            undo(victim)
+            if victim.computed_tokens:
+                undo(victim)
+                iteration.preempted.append(victim)
             self.waiting.insert(0, victim)
-            iteration.preempted.append(victim)
             self.waited = 0
 
 

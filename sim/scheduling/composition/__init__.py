@@ -9,6 +9,7 @@ from sim.scheduling.composition.decodes_first import DecodesFirst
 from sim.scheduling.composition.mixed import Mixed
 from sim.scheduling.composition.prefill_first import PrefillFirst
 from sim.scheduling.composition.prefill_until_full import PrefillUntilFull
+from sim.scheduling.composition.rounds import Rounds
 from sim.scheduling.plan import Plan
 
 if TYPE_CHECKING:
@@ -48,4 +49,5 @@ COMPOSITIONS: dict[str, Callable[[SchedulerCore], Composition]] = {
     "mixed": Mixed,
     "prefill_first": PrefillFirst,
     "prefill_until_full": PrefillUntilFull,
+    "rounds": Rounds,
 }

@@ -128,12 +128,9 @@ class PrefillUntilFull:
 
     def _budget(self) -> PassBudget:
         """Free memory but for what decodes are expected to take; one that rides along takes its token besides."""
-        core, decodes, outputs = self._core, self._core.decodes, self._outputs
+        core, decodes = self._core, self._core.decodes
         riding = decodes.count if self._mixes else 0
-        ratio = outputs.ratio
-        expected = sum(
-            [outputs.to_come(state, decodes.emitted_tokens(state)) * ratio for state in core.running if state.decoding]
-        )
+        expected = self._outputs.expected_tokens(core.running, decodes)
         return PassBudget(
             free_tokens=core.pool.free_blocks * core.block_size,
             promised_tokens=riding + expected,
@@ -152,8 +149,8 @@ class PrefillUntilFull:
             return
         if self._core.new_blocks(state, tokens) > self._core.pool.free_blocks:
             raise ServesimError(
-                f"request {state.request.request_id}: memory is too small for a prompt that is carried on, of which SGLang "
-                "dies; raise engine.num_gpu_blocks or schedule_conservativeness, or lower max_num_seqs"
+                f"request {state.request.request_id}: memory is too small for a prompt that is carried on, of which "
+                "SGLang dies; raise engine.num_gpu_blocks or schedule_conservativeness, or lower max_num_seqs"
             )
         if tokens == rest:
             self.carried = None
@@ -170,7 +167,7 @@ class PrefillUntilFull:
                 return "FULL"
             state = core.waiting.head()
             known, page = state.known_tokens, budget.page_tokens
-            if known + self._outputs.to_come(state, state.emitted_tokens) + page >= budget.memory_tokens:
+            if known + self._outputs.to_come(state) + page >= budget.memory_tokens:
                 return "NO_TOKEN"
             tokens, outputs = known, self._outputs.most_outputs(state)
             if budget.chunk_tokens is None:

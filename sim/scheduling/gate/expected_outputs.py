@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sim.scheduling.decode_group import DecodeGroup
 from sim.scheduling.state import RequestState
 from sim.specs.engine import EngineSpec
 
@@ -47,15 +48,29 @@ class ExpectedOutputs:
 
     def most_outputs(self, state: RequestState) -> int:
         """Outputs that a request may have at most, cut to what an empty memory could hold."""
-        request, page = state.request, self._page_tokens
-        asked_for = request.output_tokens if request.max_new_tokens is None else request.max_new_tokens
-        prompt_pages = -(-request.prompt_tokens // page) * page
-        room = min(self._pool_tokens - request.prompt_tokens - 2, self._pool_tokens - prompt_pages - page - 1)
-        return max(min(asked_for, room), 0)
+        request = state.request
+        if not state.limit_tokens:
+            page, pool_tokens = self._page_tokens, self._pool_tokens
+            asked_for = request.output_tokens if request.max_new_tokens is None else request.max_new_tokens
+            prompt_pages = -(-request.prompt_tokens // page) * page
+            room = min(pool_tokens - request.prompt_tokens - 2, pool_tokens - prompt_pages - page - 1)
+            state.limit_tokens = request.prompt_tokens + max(min(asked_for, room), 0)
+        return state.limit_tokens - request.prompt_tokens
 
-    def to_come(self, state: RequestState, emitted_tokens: int) -> int:
-        """Outputs that a request may still have, as far as anybody looks ahead."""
-        return min(max(self.most_outputs(state) - emitted_tokens, 0), MOST_EXPECTED_OUTPUTS)
+    def to_come(self, state: RequestState) -> int:
+        """Outputs that a waiting request may still have, as far as anybody looks ahead."""
+        return min(max(self.most_outputs(state) - state.emitted_tokens, 0), MOST_EXPECTED_OUTPUTS)
+
+    def expected_tokens(self, running: Iterable[RequestState], decodes: DecodeGroup) -> float:
+        """Tokens that those that decode are expected to need, each so many more outputs and the share of them."""
+        ratio, most, next_tokens = self.ratio, MOST_EXPECTED_OUTPUTS, decodes.ticks + 1
+        return sum(
+            [
+                (more if more < most else most) * ratio
+                for state in running
+                if state.decoding and (more := state.limit_tokens - state.offset_tokens - next_tokens) > 0
+            ]
+        )
 
 
 @dataclass

@@ -6,6 +6,6 @@ A framework is one file here, and one line in `FRAMEWORKS`.
 from __future__ import annotations
 
 from sim.study.recordings.framework import Record
-from sim.study.recordings.reading import Recording, read_recording
+from sim.study.recordings.reading import Recording, read_lines, read_recording
 
-__all__ = ["Record", "Recording", "read_recording"]
+__all__ = ["Record", "Recording", "read_lines", "read_recording"]

@@ -40,7 +40,7 @@ class Recording:
 
 def read_recording(path: Path) -> Recording:
     """The recording at `path` (JSON lines, plain or .gz). Raises InputError when it is malformed or not replayable."""
-    lines = _read_lines(path)
+    lines = read_lines(path)
     header, steps, end = lines[0], lines[1:-1], lines[-1]
     if header.get("kind") != "header" or end.get("kind") != "end":
         raise InputError(f"{path}: must start with a header line and close with an end line; it may be cut short")
@@ -129,7 +129,8 @@ def _count(item: Record, key: str, least: int = 1) -> int:
     return value
 
 
-def _read_lines(path: Path) -> list[Record]:
+def read_lines(path: Path) -> list[Record]:
+    """JSON lines, plain or .gz. Raises InputError when they are not."""
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8") as file:
