@@ -10,6 +10,7 @@ from math import isnan
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.cost.batch import COUNTED
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import BLOCKERS, Chunk, Plan
 from sim.scheduling.schedule_log import Record, decision_record, outcome_record
@@ -19,6 +20,7 @@ from sim.serving.executor import Execution
 from sim.specs.request import Request
 
 NO_SESSION = -1
+COUNTED_FIELDS = len(COUNTED)
 
 FloatArray = NDArray[np.float64]
 
@@ -136,7 +138,7 @@ class Recorder:
         self.totals.emitted_tokens += plan.iterations * plan.decode_requests
         self.iterations.append(
             start_s, plan.iterations, first_s, increment_s,
-            *batch[:-1],
+            *batch[:COUNTED_FIELDS],
             padding_tokens, plan.padding_requests, plan.running, plan.waiting, plan.idle_slots,
             plan.used_blocks, plan.grown_blocks, 0.0, plan.stored_tokens,
             len(plan.preempted), BLOCKERS[plan.blocked_by],

@@ -64,6 +64,8 @@ def simulate(
 
     `on_record` receives one schedule-log line an iteration.
     """
+    if experiment.engine.speculation is not None:
+        raise InputError("engine.speculation: is described, but not scheduled yet; set it to null")
     clock, recorder = Clock(), Recorder(on_record)
     core = SchedulerCore(experiment.engine)
     executor = Executor(experiment.engine, cost_model(experiment), isinstance(experiment.cost, PerRequestCost))

@@ -203,8 +203,9 @@ def _validate_engine(values: dict[str, Any], names: dict[str, str], field: str) 
         return validate(EngineSpec, values, field)
     except InputError as error:
         place, colon, rest = str(error).partition(":")
-        ours = place.removeprefix(f"{field}.")
-        raise InputError(f"{field}.{names[ours]}{colon}{rest}" if ours in names else str(error)) from None
+        ours, dot, inner = place.removeprefix(f"{field}.").partition(".")
+        as_given = f"{field}.{names.get(ours)}{dot}{inner}{colon}{rest}"
+        raise InputError(as_given if ours in names else str(error)) from None
 
 
 def _refuse_layout(key: str, value: object) -> None:
