@@ -112,6 +112,7 @@ def _middle_batch(runs: Any) -> Batch:
     columns = {name: np.asarray(runs[name], float) for name in COUNTED}
     columns["decode_context_tokens"] = columns["decode_context_tokens"] + grown
     columns["service_s"] = np.asarray(runs["first_step_s"])
+    columns |= {name: np.asarray(runs[name], float) for name in ("draft_tokens", "draft_pairs") if name in runs}
     return Batch(*columns.values())  # type: ignore[arg-type]
 
 
