@@ -47,7 +47,7 @@ def _laws(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
     yield "gaps between tokens = output tokens after the first", run.gaps.sample.size, output_tokens - len(requests)
     yield (
         "tokens computed = prompts - cached + outputs but the last + recomputed",
-        int(((executed_tokens(runs) - runs["padding_tokens"]) * runs["iterations"]).sum()),
+        int(((executed_tokens(runs) - runs["padding_tokens"]) * runs["iterations"]).sum()) + totals.accepted_tokens,
         prompt_tokens - cached_tokens + output_tokens - len(requests) + core.dropped_tokens,
     )
     yield "blocks allocated = blocks released", pool.allocated, pool.released

@@ -81,17 +81,25 @@ OLDER: dict[str, object] = {
 
 def disagreement(engine: EngineSpec) -> str | None:
     """What does not go together in an engine, and what to do about it."""
-    if "composition" in engine.own_rules:
-        return _of_order(engine) or _of_blocks(engine)
-    return _of_own_rules(engine) or _of_composition(engine) or _of_order(engine) or _of_blocks(engine)
+    own = _of_own_rules(engine)
+    composed = None if "composition" in engine.own_rules else _of_composition(engine)
+    return own or composed or _of_order(engine) or _of_blocks(engine)
 
 
 def _of_own_rules(engine: EngineSpec) -> str | None:
     """Rules that nobody would ask."""
-    for axis in ("gate", "formation", "kv_allocation"):
-        if axis in engine.own_rules and engine.composition not in BY_QUEUE:
+    own = engine.own_rules
+    if "composition" in own:
+        if engine.speculation is not None:
             return (
-                f"{axis} {engine.own_rules[axis]} would never be asked: composition {engine.composition} lets requests "
+                f"speculation with composition {own['composition']}: drafts are verified by a composition of their own; "
+                "set speculation to null or drop composition"
+            )
+        return None
+    for axis in ("gate", "formation", "kv_allocation"):
+        if axis in own and engine.composition not in BY_QUEUE:
+            return (
+                f"{axis} {own[axis]} would never be asked: composition {engine.composition} lets requests "
                 f"in by a rule of its own; {_choose('composition', BY_QUEUE)} or give a composition of your own as well"
             )
     return None

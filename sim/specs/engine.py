@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 from sim.errors import InputError
 from sim.specs.axes import disagreement
 from sim.specs.base import Fraction, PositiveInt, Spec
+from sim.specs.model import ModelSpec
 from sim.specs.own_code import RuleAxis
+from sim.specs.speculation import SpeculationSpec
 
 NOT_YET = {
     "pipeline_parallel_size": (1, "pipeline parallelism"),
@@ -20,6 +22,20 @@ NOT_YET = {
     "enable_expert_parallel": (False, "expert parallelism"),
 }
 """vLLM's keys for layouts over several GPUs that are not modelled: the value that asks for none, and what it is."""
+
+
+VERIFYING = {
+    "formation": "continuous",
+    "composition": "mixed",
+    "running_order": "admission",
+    "kv_allocation": "paged",
+    "pressure": "block_needed",
+    "preemption_mode": "recompute",
+    "admission_after_preemption": "nobody",
+    "pad_to_longest": False,
+    "release": "on_finish",
+}
+"""Values of the axes among which drafts are verified: those of vLLM V1."""
 
 
 class EngineSpec(Spec):
@@ -94,6 +110,9 @@ class EngineSpec(Spec):
     # pipeline
     async_scheduling: bool
 
+    # drafts
+    speculation: SpeculationSpec | None = None
+
     @model_validator(mode="after")
     def _axes_agree(self) -> EngineSpec:
         if (self.gate == "slot") != (self.kv_allocation == "reserved"):
@@ -118,6 +137,55 @@ class EngineSpec(Spec):
         if wrong := disagreement(self):
             raise ValueError(wrong)
         return self
+
+    @model_validator(mode="after")
+    def _drafts_can_run(self) -> EngineSpec:
+        """What vLLM 0.33.0 verifies drafts with; it would stop, or wait without end, where a round is not given whole.
+
+        A request that starts with one token is given a whole round, or not started
+        (vllm/v1/core/sched/scheduler.py, `pad_spec_decode`).
+        """
+        if self.speculation is None:
+            return self
+        for axis, value in VERIFYING.items():
+            if getattr(self, axis) != value:
+                raise ValueError(
+                    f"speculation is modelled for {axis} {value}, as in preset vllm-v1, not for {getattr(self, axis)}; "
+                    "set speculation to null or change the preset"
+                )
+        whole = 1 + self.speculation.num_speculative_tokens
+        budget, slots = self.max_num_batched_tokens, self.speculation.draft_slots
+        if budget is not None and budget < whole + slots:
+            raise ValueError(
+                f"max_num_batched_tokens {budget} is below the {whole + slots} tokens of a round with "
+                f"num_speculative_tokens {whole - 1}; raise it or lower num_speculative_tokens"
+            )
+        if 0 < self.long_prefill_token_threshold < whole:
+            raise ValueError(
+                f"long_prefill_token_threshold {self.long_prefill_token_threshold} would cut the {whole} tokens of a "
+                f"round with num_speculative_tokens {whole - 1}; set it to 0 or at least {whole}"
+            )
+        return self
+
+    @property
+    def num_speculative_tokens(self) -> int:
+        """Drafts that a request verifies in an iteration; 0 without speculation."""
+        return self.speculation.num_speculative_tokens if self.speculation else 0
+
+    @property
+    def draft_model(self) -> ModelSpec | None:
+        """The model that writes drafts, if one does."""
+        return self.speculation.model if self.speculation else None
+
+    @property
+    def num_lookahead_tokens(self) -> int:
+        """KV slots kept for a draft model beyond the tokens of an iteration."""
+        return self.speculation.num_lookahead_tokens if self.speculation else 0
+
+    @property
+    def draft_slots(self) -> int:
+        """Tokens of the budget that each request of an iteration takes besides its own."""
+        return self.speculation.draft_slots if self.speculation else 0
 
     @property
     def rule_files(self) -> tuple[str, ...]:
@@ -148,7 +216,8 @@ class EngineSpec(Spec):
         """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
 
         Of the memory a watermark that even an idle engine keeps is left out, or the block that must be free for
-        whoever goes on; one that coming back from the host asks for; and what gates that look ahead want to be left.
+        whoever goes on; one that coming back from the host asks for; what a draft model writes ahead; and what gates
+        that look ahead want to be left.
         """
         kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
         spare = self.pressure.startswith("no_free_block")
@@ -156,7 +225,7 @@ class EngineSpec(Spec):
         if self.gate == "future_peak":  # who is alone may add so much by the gate's count
             chunks = blocks * self.block_size // max(self.long_prefill_token_threshold, 1) + 1
             blocks -= (8 + chunks * (self.router_max_wait_tokens + 1)) // self.block_size + 1
-        kept_tokens = 2 * self.block_size + 6 if self.gate == "expected_outputs" else 0
+        kept_tokens = 2 * self.block_size + 6 if self.gate == "expected_outputs" else self.num_lookahead_tokens
         return max(min(self.resolved_max_model_len, blocks * self.block_size - kept_tokens), 0)
 
     def blocks_for(self, tokens: int) -> int:
