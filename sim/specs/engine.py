@@ -115,25 +115,6 @@ class EngineSpec(Spec):
 
     @model_validator(mode="after")
     def _axes_agree(self) -> EngineSpec:
-        if (self.gate == "slot") != (self.kv_allocation == "reserved"):
-            raise ValueError(
-                f"gate {self.gate} with kv_allocation {self.kv_allocation}: reserved memory is admitted by slot and "
-                "only reserved memory is; drop gate"
-            )
-        if self.formation_timeout_s > 0 and self.formation == "continuous":
-            raise ValueError(
-                f"formation_timeout_s {self.formation_timeout_s:g} needs formation drain_then_fill (preset static); "
-                "set it to 0 or change the preset"
-            )
-        if self.release == "batch_end" and self.formation == "continuous":
-            raise ValueError("release batch_end needs formation drain_then_fill (preset static); use on_finish")
-        if self.release == "batch_end" and self.kv_allocation == "paged":
-            raise ValueError("release batch_end needs kv_allocation reserved, whose slots it holds; use on_finish")
-        if self.release == "batch_end" and self.async_scheduling:
-            raise ValueError(
-                "async_scheduling decides the next iteration ahead, which release batch_end (preset static) does not "
-                "allow: it keeps every slot until the last answer; set async_scheduling to false or use on_finish"
-            )
         if wrong := disagreement(self):
             raise ValueError(wrong)
         return self

@@ -166,12 +166,11 @@ def _check_known(key: str, preset: Preset) -> None:
     owners: dict[str | None, list[str]] = {}
     for other in others:
         owners.setdefault(other.owner_of(key), []).append(other.name)
-    named = {owner: ", ".join(presets) for owner, presets in owners.items() if owner is not None}
-    meant = [f"here it is {owner}" + (f", as in {those}" if len(named) > 1 else "") for owner, those in named.items()]
+    named = {owner: presets for owner, presets in owners.items() if owner is not None}
+    meant = [owner + (f" (as in {', '.join(presets)})" if len(named) > 1 else "") for owner, presets in named.items()]
     whose = ", ".join(other.name for other in others)
-    raise InputError(
-        f"engine.{key}: {preset.name} has no such argument, it is one of {whose}; {' or '.join(meant) or 'drop it'}"
-    )
+    remedy = f"here it is {' or '.join(meant)}" if meant else "drop it"
+    raise InputError(f"engine.{key}: {preset.name} has no such argument, it is one of {whose}; {remedy}")
 
 
 def _rules_apart(values: dict[str, Any], fields: dict[str, str], folder: Path) -> dict[str, Any]:
