@@ -36,6 +36,14 @@ def test_vllms_switch_between_two_gates_is_overridden_by_the_gate():
     assert engine({"gate": "whole_prompt"}, "engine.scheduler_reserve_full_isl=false").gate == "first_chunk"
 
 
+@pytest.mark.parametrize(
+    ("preset", "key"), [("sglang", "max_num_batched_tokens"), ("lightllm", "long_prefill_token_threshold")]
+)
+def test_a_name_that_two_frameworks_have_overrides_what_this_one_means_by_it(preset, key):
+    found = engine({"preset": preset, key: 512, "num_gpu_blocks": 6000}, "engine.chunked_prefill_size=1024")
+    assert getattr(found, key) == 1024
+
+
 def test_of_two_overrides_the_later_one_holds():
     found = engine({}, "engine.order=fcfs", "engine.scheduling_policy=priority")
     assert found.order == "priority"

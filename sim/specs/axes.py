@@ -6,6 +6,7 @@ the user's own goes with all that a rule in its place may go with; what becomes 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sim.specs import catalogue
@@ -247,6 +248,7 @@ def _presets_with(engine: EngineSpec, key: str, value: object) -> list[str]:
     return able
 
 
+@cache
 def _shipped(preset: str) -> dict[str, Any]:
     return catalogue.entry("engines", preset, "engine.preset")
 

@@ -41,4 +41,7 @@ def accelerator_facts(accelerator: AcceleratorSpec) -> dict[str, Any]:
 
 def preset_facts(preset: Preset) -> dict[str, Any]:
     """An engine preset: what keys of `engine` get that an experiment leaves out, and what else they may be called."""
-    return {"kind": "engine", **preset.model_dump(by_alias=True, exclude={"base"})}
+    return {
+        "kind": "engine",
+        **preset.model_dump(by_alias=True, exclude={"base", "own_rules"} if not preset.own_rules else {"base"}),
+    }

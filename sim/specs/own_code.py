@@ -51,7 +51,7 @@ def located_rules(rules: Mapping[str, Any], fields: Mapping[str, str], folder: P
             )
         if not colon or not file.endswith(".py") or not name:
             raise InputError(
-                f"{field}: got {written(value)}, which names no rule; a rule of your own is FILE.py:NAME, such as "
+                f"{field}: got {written(value)}, which names no rule; give FILE.py:NAME, such as "
                 "my_rules.py:blocks_required"
             )
         _check_allowed(field, value)

@@ -16,6 +16,7 @@ from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.base import Spec
 from sim.specs.engine import EngineSpec
+from sim.specs.own_code import names_code
 from sim.specs.validation import validate, written
 from sim.specs.yaml_file import read_mapping
 
@@ -59,7 +60,7 @@ class Preset(Spec):
     `by_memory` are defaults by the size of the GPU's memory, of which the first row that matches counts. What keys in
     `without` are set to has no effect, and why is said. `arguments` are the framework's own names. Keys among
     `whole_prompts` are raised to max_model_len unless they are given. Of an argument in `only` just that value is
-    modelled. `left_out` says in words what of the framework is not there.
+    modelled. `left_out` says in words what of the framework is not there. `own_rules` are values that name Python code.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Preset(Spec):
     version: str
     base: str | None = None
     values: EngineValues
+    own_rules: dict[EngineKey, str] = Field(default_factory=dict)
     by_memory: list[MemoryRow] = Field(default_factory=list)
     without: dict[EngineKey, str] = Field(default_factory=dict)
     arguments: dict[str, Target] = Field(default_factory=dict)
@@ -94,6 +96,7 @@ class Preset(Spec):
                 "summary": self.summary,
                 "version": self.version,
                 "values": base.values | said,
+                "own_rules": self.own_rules,
                 "by_memory": self.by_memory or rows,
                 "without": _without(base.without, said) | self.without,
                 "arguments": _without(base.arguments, named) | self.arguments,
@@ -123,6 +126,10 @@ def _own(path: str) -> Preset:
     data = {"name": path, "summary": "a preset of your own", **read_mapping(Path(path))}
     base = None if data.get("base") is None else _shipped_base(path, data["base"])
     after = "" if base is None else f", after {base.name} {base.version}"
+    values = data.get("values")
+    if isinstance(values, dict):
+        codes = {key: value for key, value in values.items() if names_code(value)}
+        data |= {"values": _without(values, codes), "own_rules": codes}
     try:
         preset = validate(Preset, {"version": f"own{after}", **data})
     except InputError as error:

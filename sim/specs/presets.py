@@ -92,8 +92,8 @@ def _preset_values(preset: Preset, reference: str, accelerator: AcceleratorSpec)
     values |= _defaults_by_memory(preset, accelerator)
     if not catalogue.is_path(reference):
         return values | {"own_rules": {}}
-    fields = {key: f"{reference}: values.{key}" for key in preset.values}
-    values = _rules_apart(values, fields, Path(reference).parent)
+    fields = {key: f"{reference}: values.{key}" for key in preset.own_rules}
+    values = _rules_apart(values | {"own_rules": preset.own_rules}, fields, Path(reference).parent)
     try:
         validate(EngineSpec, values, "values")
     except InputError as error:
