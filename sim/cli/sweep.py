@@ -19,17 +19,35 @@ from sim.specs.experiment import Experiment
 from sim.study.files import replacing, writing
 from sim.study.narrate import narrate
 from sim.study.store import keep_inputs, result_folder, to_json
-from sim.study.sweep import TABLE, Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, save_sweep_table, sweep_table
+from sim.study.sweep import (
+    TABLE,
+    Axis,
+    Cell,
+    Summary,
+    axes_in,
+    parse_axis,
+    plan_sweep,
+    run_sweep,
+    save_sweep_table,
+    sweep_table,
+)
 
 PICTURE = "sweep.png"
 RATE = "workload.arrivals.rate"
 USERS = "workload.arrivals.users"
+VARIES_NOTHING = "vary={}"
+"""Makes the file that of one run, whose varied values come on top."""
 
 
 def sweep_command(
     config: ConfigArgument,
     vary: Annotated[
-        list[str] | None, typer.Option("--vary", metavar="KEY=V1,V2,…", help="Values a key takes; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="KEY=V1,V2,…",
+            help="Values a key takes; repeatable; default what the file lists under vary.",
+        ),
     ] = None,
     set_: SetOption = None,
     out: Annotated[
@@ -39,8 +57,9 @@ def sweep_command(
     workers: Annotated[int, typer.Option(min=1, help="Processes; default one per core.")] = os.cpu_count() or 1,
 ) -> None:
     """Run every combination of the varied values; runs already finished in the folder are not repeated."""
-    axes = [parse_axis(text) for text in vary or ()]
-    cells = plan_sweep(config, set_ or (), axes, out)
+    overrides = set_ or []
+    axes = [parse_axis(text) for text in vary] if vary else axes_in(config, overrides)
+    cells = plan_sweep(config, [*overrides, VARIES_NOTHING], axes, out)
     for cell in cells:
         keep_inputs(cell.folder, cell.experiment)
         keep_inputs(out, cell.experiment, (TABLE, PICTURE))

@@ -184,6 +184,70 @@ def test_a_bad_value_anywhere_is_found_before_anything_runs(sweep, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+# ---- what a file varies by itself ------------------------------------------------------------------------------------
+
+VARIES = {"vary": {"engine.preset": ["static", "orca"], "workload.arrivals.rate": [4, 8]}}
+
+
+def test_a_file_may_say_what_is_varied(sweep):
+    from_file = sweep("--json", changes=VARIES)
+    assert from_file.code == 0, from_file.err
+    assert from_file.out == sweep(*PRESETS, *RATES, "--json").out
+
+
+def test_the_command_line_replaces_what_the_file_varies(sweep):
+    rows = json.loads(sweep("--vary", "seed=1,2", "--json", changes=VARIES).out)
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert not rows[0].keys() & VARIES["vary"].keys()
+
+
+@pytest.mark.parametrize(
+    ("vary", "complaint"),
+    [
+        (3, "vary: got 3, must be a mapping"),
+        ({}, "nothing to vary; give at least one"),
+        ({"seed": []}, "vary.seed: got [], must be a list of at least one value"),
+        ({"engine.max_num_seq": [1, 2]}, "engine.max_num_seq: unknown key; did you mean 'max_num_seqs'"),
+        ({"seed": [1, -2]}, "seed: got -2"),
+        ({"engine.order": ["fcfs"], "engine.policy": ["fcfs"]}, "a key is varied twice"),
+    ],
+)
+def test_what_cannot_be_varied_is_one_message_and_exit_code_2(sweep, tmp_path, vary, complaint):
+    done = sweep(changes={"vary": vary})
+    assert (done.code, done.out) == (2, "")
+    assert complaint in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run"],
+        ["estimate"],
+        ["compare", "--vary", "seed=1,2"],
+        ["capacity", "--slo", "p99_ttft<1"],
+        ["sensitivity"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_other_verbs_refuse_a_file_that_varies_and_say_what_to_do(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path, CONSTANT, VARIES)
+    verb, *options = words
+    done = servesim_here(capsys, monkeypatch, verb, "small.yaml", *options)
+    assert (done.code, done.out) == (2, "")
+    assert "vary: got values of engine.preset, workload.arrivals.rate" in done.err
+    assert "use servesim sweep, or --set vary={}" in done.err
+
+
+def test_one_of_the_runs_of_a_file_that_varies(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path, CONSTANT, {"workload.num_requests": 5}, VARIES)
+    words = ("--set", "vary={}", "--set", "engine.preset=orca", "--json", "--no-plots", "--out", "out")
+    done = servesim_here(capsys, monkeypatch, "run", "small.yaml", *words)
+    assert done.code == 0, done.err
+
+
 # ---- the picture -----------------------------------------------------------------------------------------------------
 
 
