@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from sim.cli.describe import describe, rate_unit
+from sim.cli.describe import describe, prompts_and_decodes, rate_unit, traffic
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stdout
 from sim.cli.sweep_report import print_sweep
 from sim.cli.workers import runs_bar, worker_pool
@@ -35,6 +35,9 @@ from sim.study.sweep import (
 PICTURE = "sweep.png"
 RATE = "workload.arrivals.rate"
 USERS = "workload.arrivals.users"
+SAID_BY_NAME = ("engine.preset", "model", "accelerator")
+MOST_ROWS = 100
+"""Runs in a picture with a row each."""
 VARIES_NOTHING = "vary={}"
 """Makes the file that of one run, whose varied values come on top."""
 
@@ -69,7 +72,7 @@ def sweep_command(
         table = sweep_table(cells, summaries)
         with writing(out):
             save_sweep_table(table, out)
-        picture = _draw(table, axes, cells[0].experiment, slo, out)
+        picture = _draw(table, axes, cells, slo, out)
     if json_:
         print(to_json([_json_ready(row) for row in table.astype(object).to_dict("records")]))
     else:
@@ -122,26 +125,44 @@ def _roles(axes: list[Axis]) -> tuple[Axis | None, Axis | None]:
     return (others[0] if others else None), x
 
 
-def _draw(
-    table: pd.DataFrame, axes: list[Axis], experiment: Experiment, slo: dict[str, float], out: Path
-) -> Path | None:
-    """The latency-throughput picture, when some varied value is a number."""
+def _draw(table: pd.DataFrame, axes: list[Axis], cells: list[Cell], slo: dict[str, float], out: Path) -> Path | None:
+    """Latency and throughput against a varied number; where none is varied, the runs one below the other."""
     _, x = _roles(axes)
-    if x is None:
-        (out / PICTURE).unlink(missing_ok=True)
+    (out / PICTURE).unlink(missing_ok=True)
+    if x is None and not 1 < len(cells) <= MOST_ROWS:
         return None
     from sim import plots  # matplotlib is slow to import and not always wanted
 
-    lines = [
-        ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
-    ]
-    varied = {axis.key.partition(".")[0] for axis in axes} | {axis.key for axis in axes}
-    same = varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"})
-    title = f"{experiment.name}{': ' + describe(experiment) if same else ''}"
-    figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, _x_label(x.key, experiment), slo)
+    experiment = cells[0].experiment
+    title = f"{experiment.name}{_what_all_have(axes, experiment)}"
+    if x is None:
+        groups = [prompts_and_decodes(cell.experiment.engine) for cell in cells]
+        rows = table.assign(label=[_row_name(axes, cell) for cell in cells], group=groups)
+        figure = plots.runs_figure(title, rows, slo)
+    else:
+        lines = [
+            ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
+        ]
+        figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, _x_label(x.key, experiment), slo)
     with writing(out), replacing(out / PICTURE) as path:
         plots.save(figure, path)
     return out / PICTURE
+
+
+def _what_all_have(axes: list[Axis], experiment: Experiment) -> str:
+    """The model and the machine, if they are not varied, and the traffic."""
+    varied = {axis.key.partition(".")[0] for axis in axes} | {axis.key for axis in axes}
+    if not varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"}):
+        return ""
+    return f": {describe(experiment)}" + ("" if "workload" in varied else f", {traffic(experiment.workload)}")
+
+
+def _row_name(axes: list[Axis], cell: Cell) -> str:
+    """What is particular about a run: names by themselves, other values with their key."""
+    values = {axis.key: cell.values[axis.key] for axis in axes if len(axis.values) > 1}
+    return ", ".join(
+        str(value) if key in SAID_BY_NAME else f"{key.rpartition('.')[2]} {value}" for key, value in values.items()
+    )
 
 
 def _x_label(key: str, experiment: Experiment) -> str:

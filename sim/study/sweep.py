@@ -24,6 +24,7 @@ from sim.study.store import MANIFEST, finished_summary, result_folder, save, who
 from sim.study.workers import submit
 
 Summary = dict[str, Any]
+LATENCIES = ("p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot", "p99_itl", "p50_e2e", "p99_e2e")
 TABLE = "sweep.csv"
 """The file that makes a folder that of a sweep."""
 
@@ -181,8 +182,9 @@ def _row(summary: Summary) -> dict[str, Any]:
         "verdict": ours["stability"]["verdict"],
         "slo_met": None if ours["slo"] is None else ours["slo"]["met"],
         "request_throughput": summary["request_throughput"],
+        "request_goodput": summary["request_goodput"],
         "output_throughput": summary["output_throughput"],
-        **{name: metrics[name] for name in ("p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot", "p50_e2e", "p99_e2e")},
+        **{name: metrics[name] for name in LATENCIES},
         "mean_running": batch["mean_running"],
         "idle_slot_fraction": batch["idle_slot_fraction"],
         "kv_mean_used_fraction": kv["mean_used_fraction"],

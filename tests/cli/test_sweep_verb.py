@@ -20,11 +20,9 @@ RATES = ("--vary", "workload.arrivals.rate=4,8")
 RUN_FILES = {"summary.json", "requests.parquet", "iterations.parquet", "config.resolved.yaml", "manifest.json"}
 LONG_VALUES = "{distribution: lognormal, mean: 50, cv: 1.5},{distribution: lognormal, mean: 60, cv: 1.5}"
 COLUMNS = [
-    "verdict", "slo_met", "request_throughput", "output_throughput", "p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot",
-    "p50_e2e", "p99_e2e", "mean_running", "idle_slot_fraction", "kv_mean_used_fraction", "kv_wasted_fraction",
-    "preemptions",
-    "step_time_bound",
-    "queue_blocked_by",
+    "verdict", "slo_met", "request_throughput", "request_goodput", "output_throughput", "p50_ttft", "p99_ttft",
+    "p50_tpot", "p99_tpot", "p99_itl", "p50_e2e", "p99_e2e", "mean_running", "idle_slot_fraction",
+    "kv_mean_used_fraction", "kv_wasted_fraction", "preemptions", "step_time_bound", "queue_blocked_by",
 ]  # fmt: skip
 
 
@@ -70,6 +68,8 @@ def test_a_sweep_from_the_shell_writes_everything(tmp_path):
         summary = json.loads((folder / cell / "summary.json").read_text(encoding="utf-8"))
         assert row["output_throughput"] == pytest.approx(summary["output_throughput"])
         assert row["p99_ttft"] == pytest.approx(summary["sim"]["metrics"]["p99_ttft"])
+        assert row["p99_itl"] == pytest.approx(summary["sim"]["metrics"]["p99_itl"])
+        assert row["request_goodput"] == pytest.approx(summary["request_goodput"])
         assert row["slo_met"] == summary["sim"]["slo"]["met"]
     for words in ("preset", "rate", "static", "orca", "TTFT", "waste"):
         assert words in done.out
@@ -98,11 +98,41 @@ def test_one_numeric_axis_has_a_picture_and_no_sentences(sweep, tmp_path):
     assert done.out.count("unknown") == 2
 
 
-def test_without_a_numeric_axis_there_is_a_table_and_no_picture(sweep, tmp_path):
-    done = sweep(*PRESETS)
+def test_without_a_numeric_axis_the_picture_has_a_row_a_run(drawn):
+    presets = ("--vary", "engine.preset=static,orca,vllm-v0", "--vary", "engine.order=fcfs,priority")
+    figure = drawn(*presets, "--vary", "engine.max_num_seqs=8")
+    labels = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
+    assert labels == [
+        f"{name}, order {order}" for name in ("static", "orca", "vllm-v0") for order in ("fcfs", "priority")
+    ]
+    kinds = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert kinds > {"a batch runs to its end", "whole prompts beside decodes", "prompts alone, decodes wait"}
+
+
+@pytest.mark.parametrize(
+    ("vary", "title"),
+    [
+        ("engine.preset=static,orca", "small: llama-3.1-8b on a100-80gb-sxm, 8 requests/s"),
+        ("engine.tensor_parallel_size=1,2", "small"),
+        ("workload.arrivals.process=poisson,deterministic", "small: llama-3.1-8b on a100-80gb-sxm"),
+    ],
+)
+def test_the_title_says_what_all_runs_have(drawn, vary, title):
+    assert drawn("--vary", vary).get_suptitle() == title
+
+
+def test_a_single_run_is_no_picture(sweep, tmp_path):
+    done = sweep("--vary", "engine.preset=static")
     assert done.code == 0
     assert not (tmp_path / "out" / "sweep.png").exists()
     assert done.err.splitlines()[-1] == "note: table and runs are in out"
+
+
+def test_too_many_runs_for_a_row_each_are_a_table(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr("sim.cli.sweep.MOST_ROWS", 1)
+    assert sweep(*PRESETS).code == 0
+    assert not (tmp_path / "out" / "sweep.png").exists()
+    assert len(pd.read_csv(tmp_path / "out" / "sweep.csv")) == 2
 
 
 def test_three_axes_give_every_combination(sweep, tmp_path):
