@@ -20,6 +20,7 @@ from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
 from sim.specs.presets import complete_engine, fit_whole_prompts, own_name
+from sim.specs.speculative_config import SPECULATIVE_CONFIG, drafts_in_our_words
 from sim.specs.validation import SpecT, validate, written
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
@@ -87,6 +88,10 @@ def _description_files(data: dict[str, Any], folder: Path) -> Iterator[str]:
     for key in ("model", "accelerator"):
         if isinstance(data[key], str) and catalogue.is_path(data[key]):
             yield str(catalogue.find_file(data[key], key, folder))
+    key, speculation = _drafts_in(data.get("engine") or {})
+    draft = speculation.get("model") if isinstance(speculation, dict) else None
+    if isinstance(draft, str) and catalogue.is_path(draft):
+        yield str(catalogue.find_file(draft, f"engine.{key}.model", folder))
 
 
 def read_experiment(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -132,8 +137,10 @@ def _complete(
     config: ConfigFile, model: ModelSpec, accelerator: AcceleratorSpec, folder: Path, default_name: str
 ) -> Experiment:
     """With every engine value filled in and memory divided up."""
-    engine, notes = complete_engine(config.engine, accelerator)
-    engine = fit_whole_prompts(engine, config.engine, model.max_position_embeddings)
+    given, draft_notes = _load_drafts(config.engine, folder)
+    engine, notes = complete_engine(given, accelerator, folder)
+    engine = fit_whole_prompts(engine, given, model.max_position_embeddings)
+    _check_drafts(engine, model, accelerator, config.cost)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)
     return validate(
@@ -148,7 +155,7 @@ def _complete(
             "slo": config.slo,
             "seed": config.seed,
             "memory": memory,
-            "notes": (*notes, *memory_notes, *_notes(engine, accelerator, config)),
+            "notes": (*draft_notes, *notes, *memory_notes, *_notes(engine, accelerator, config)),
         },
     )
 
@@ -175,14 +182,14 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     target[leaf] = parse_yaml(text, f"--set '{override}'")
 
 
-def load_model(reference: str | dict[str, Any], folder: Path = Path()) -> ModelSpec:
+def load_model(reference: str | dict[str, Any], folder: Path = Path(), field: str = "model") -> ModelSpec:
     """A model by catalogue name, by path (a Hugging Face config.json or a YAML of ours), or as a mapping."""
     if isinstance(reference, dict):
-        return validate(ModelSpec, reference, "model")
-    data, source = catalogue.entry_or_file("models", reference, "model", folder)
+        return validate(ModelSpec, reference, field)
+    data, source = catalogue.entry_or_file("models", reference, field, folder)
     if "model_type" in data or "architectures" in data or "hidden_size" not in data:
         return model_from_hf(data, _model_name(reference), source, _quantization_beside(Path(source)))
-    return _validate_file(ModelSpec, data, "model", source)
+    return _validate_file(ModelSpec, data, field, source)
 
 
 def _quantization_beside(path: Path) -> dict[str, Any] | None:
@@ -215,6 +222,47 @@ def _validate_file(spec: type[SpecT], data: dict[str, Any], field: str, source: 
         raise InputError(f"{error} (in {source})") from None
 
 
+def _drafts_in(engine: dict[str, Any]) -> tuple[str, Any]:
+    """The key under which an engine section speaks of drafts, and what it says."""
+    for key, value in engine.items():
+        if own_name(key) == "speculation":
+            return key, value
+    return "speculation", None
+
+
+def _load_drafts(engine: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The section with a `speculative_config` in our words and a draft model's description in place of its name."""
+    notes: list[str] = []
+    key, said = _drafts_in(engine)
+    if key == SPECULATIVE_CONFIG:
+        said, notes = drafts_in_our_words(said, engine.get("tensor_parallel_size", 1))
+    if isinstance(said, dict) and isinstance(said.get("model"), str | dict):
+        said = said | {"model": load_model(said["model"], folder, f"engine.{key}.model")}
+    return (engine | {key: said} if key in engine else engine), notes
+
+
+def _check_drafts(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec, cost: CostSpec) -> None:
+    """Drafts are tokens of the model that checks them, and whoever makes them can be timed."""
+    if engine.speculation is not None and cost.kind == "per_request":
+        raise InputError(
+            "engine.speculation: with cost kind per_request a request takes its whole service time however it gets its "
+            "tokens; set it to null or choose another cost kind"
+        )
+    draft = engine.draft_model
+    if draft is None:
+        return
+    _check_cost(cost, draft, accelerator)
+    if draft.vocab_size != model.vocab_size:  # vLLM refuses it as well
+        entries = {name: catalogue.entry("models", name, "model") for name in catalogue.names("models")}
+        alike = [load_model(name) for name, entry in entries.items() if entry["vocab_size"] == model.vocab_size]
+        able = [other.name for other in alike if other.weight_bytes < model.weight_bytes]
+        raise InputError(
+            f"engine.speculation.model: {draft.name} has a vocabulary of {draft.vocab_size} tokens, must have the "
+            f"{model.vocab_size} of {model.name}, which verifies its drafts; use a smaller model of that vocabulary"
+            + (f" ({', '.join(able)})" if able else "")
+        )
+
+
 def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
     if config.cost.kind == "per_request" and engine.max_num_seqs != 1:
         raise InputError(
@@ -226,6 +274,12 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
         raise InputError(
             f"engine.max_num_batched_tokens: {budget} with enable_chunked_prefill false could never run a prompt of "
             f"max_model_len {engine.longest_sequence_tokens} tokens; raise it to that, or switch chunking on"
+        )
+    chunk = engine.long_prefill_token_threshold
+    if engine.composition == "rounds" and budget is not None and budget < min(engine.longest_sequence_tokens, chunk):
+        raise InputError(
+            f"engine.max_num_batched_tokens: {budget} could never start a prompt of {chunk} tokens, the chunk that "
+            "long_prefill_token_threshold says; raise it to that, or lower the chunk"
         )
 
 
@@ -263,6 +317,16 @@ def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile)
         notes.append(
             "workload.conversations: after the last one has begun, those under way only finish; throughput is of the "
             "whole run, that end included, and so are the percentiles of a single run"
+        )
+    draft, longest = engine.draft_model, engine.resolved_max_model_len
+    if draft is not None and config.cost.kind not in PHYSICAL:
+        notes.append(
+            f"cost kind {config.cost.kind} does not know {draft.name}: the time in which it drafts is taken to be part "
+            "of the constants"
+        )
+    if draft is not None and longest > draft.max_position_embeddings:
+        notes.append(
+            f"max_model_len {longest} is beyond the {draft.max_position_embeddings} positions {draft.name} was made for"
         )
     if config.cost.kind in PHYSICAL and accelerator.efficiency.source == ASSUMED:
         notes.append(f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements")

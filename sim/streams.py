@@ -11,6 +11,6 @@ import zlib
 import numpy as np
 
 
-def stream(seed: int, purpose: str) -> np.random.Generator:
-    """The random generator of one purpose under `seed`."""
-    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+def stream(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+    """The random generator of one purpose under `seed`; with `numbers`, of one among many, as of a request."""
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *numbers])

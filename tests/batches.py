@@ -6,9 +6,17 @@ from sim.cost.batch import Batch
 
 
 def batch_of(
-    *chunks: tuple[int, int], decodes: int = 0, context_tokens: int = 0, service_s: float = 0.0, tile_tokens: int = 64
+    *chunks: tuple[int, int],
+    decodes: int = 0,
+    context_tokens: int = 0,
+    service_s: float = 0.0,
+    tile_tokens: int = 64,
+    drafts: int = 0,
 ) -> Batch:
-    """Of each chunk its new tokens and the tokens cached before, of the decodes the tokens they all attend to."""
+    """Of each chunk its new tokens and the tokens cached before, of the decodes the tokens they all attend to.
+
+    Each decode verifies so many `drafts`, which are the last of those tokens.
+    """
     return Batch(
         decodes,
         context_tokens,
@@ -22,6 +30,8 @@ def batch_of(
         if chunks
         else 0,
         service_s=service_s,
+        draft_tokens=decodes * drafts,
+        draft_pairs=drafts * (context_tokens - decodes * (1 + drafts)) + decodes * drafts * (drafts + 1) // 2,
     )
 
 

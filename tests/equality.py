@@ -8,6 +8,7 @@ import numpy as np
 from oracles.plain_engine import PlainEngine
 from oracles.plain_scheduler import Part, PlainRequest
 
+from sim.cost.batch import COUNTED
 from sim.metrics.longest_gaps import longest_gaps_s
 from sim.metrics.runs import asked_for_decodes, each_iteration
 from sim.metrics.token_gaps import token_gaps
@@ -63,8 +64,8 @@ def assert_equal_iterations(log: RunLog, plain: PlainEngine) -> None:
     every = each_iteration(runs)
     close(every.end_s, [iteration.end_s for iteration in plain.log], "end of iteration")
     close(every.end_s - every.step_s, [iteration.start_s for iteration in plain.log], "start of iteration")
-    theirs = np.array([iteration.batch[:-1] for iteration in plain.log])
-    for name, column in zip(plain.log[0].batch._fields, theirs.T, strict=False):
+    theirs = np.array([iteration.batch[: len(COUNTED)] for iteration in plain.log])
+    for name, column in zip(COUNTED, theirs.T, strict=True):
         grown = asked_for_decodes(runs)[run] * before if name == "decode_context_tokens" else 0
         np.testing.assert_array_equal(runs[name][run] + grown, column, name)
     np.testing.assert_array_equal(runs["running"][run], [iteration.present for iteration in plain.log])

@@ -170,6 +170,29 @@ def windowed(layers: int, window: int, prompt: int, output: int) -> dict[str, fl
     return figures(model=model, accelerator="a100-80gb-sxm", prompt=prompt, output=output)
 
 
+DRAFTING = {
+    "method": "draft_model", "num_speculative_tokens": 3, "acceptance": {"kind": "constant", "rate": 0.7},
+    "model": load_model("qwen3-0.6b"),
+}  # fmt: skip
+
+
+def test_a_draft_model_takes_room_of_the_cache_and_a_part_of_what_every_request_holds():
+    alone, beside = figures("qwen3-32b"), figures("qwen3-32b", engine={"speculation": DRAFTING})
+    draft = load_model("qwen3-0.6b")
+    assert beside["draft_weight_bytes"] == draft.weight_bytes
+    assert beside["kv_bytes_per_request"] == alone["kv_bytes_per_request"] + 2048 * draft.kv_bytes_per_token
+    token_bytes = alone["kv_bytes_per_token"] + draft.kv_bytes_per_token
+    left_bytes = alone["kv_capacity_tokens"] * alone["kv_bytes_per_token"] - draft.weight_bytes
+    assert beside["kv_capacity_tokens"] == pytest.approx(left_bytes / token_bytes, abs=2)
+    assert beside["tpot_s"] == alone["tpot_s"]
+
+
+def test_what_drafts_speed_up_is_not_estimated_and_noted():
+    gpu = load_accelerator("h20")
+    engine, _ = complete_engine({"speculation": DRAFTING}, gpu)
+    assert any("engine.speculation" in said for said in notes(Case(load_model("qwen3-32b"), gpu, engine, 100, 100)))
+
+
 def test_a_window_bounds_the_cache_the_attention_and_what_a_step_reads_in_its_layers():
     """Token by token: 100 prompt tokens and 51 of output, 24 of 32 layers look back at most 64 tokens."""
     full = figures(model="llama-3.1-8b", accelerator="a100-80gb-sxm", prompt=100, output=51)

@@ -72,7 +72,14 @@ app = typer.Typer(
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Let the experiment file name rules in Python files of yours.")
+    ] = False,
+) -> None:
+    if allow_code:
+        os.environ["SERVESIM_ALLOW_CODE"] = "1"
     if version:
         print(__version__)
         raise typer.Exit

@@ -28,15 +28,20 @@ class AffineModel:
             + self.per_decode_token_s * batch.decode_requests
         )
 
+    def verify_s(self, batch: Batch) -> float:
+        """A draft is a decode token more."""
+        return self.step_s(batch) + self.per_decode_token_s * batch.draft_tokens
+
     def growth(self, batch: Batch, decode_requests: int) -> Growth:
         """None: contexts do not count."""
         return NO_GROWTH
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """The fixed part, and the parts that prefill and decode tokens and sequences add."""
+        decode_tokens = batch.decode_requests + batch.draft_tokens
         return (
             GroupTime("per step", {"given": self.per_step_s + 0 * batch.sequences}),
             GroupTime("per sequence", {"given": self.per_sequence_s * batch.sequences}),
             GroupTime("prefill tokens", {"given": self.per_prefill_token_s * batch.prefill_tokens}),
-            GroupTime("decode tokens", {"given": self.per_decode_token_s * batch.decode_requests}),
+            GroupTime("decode tokens", {"given": self.per_decode_token_s * decode_tokens}),
         )

@@ -21,6 +21,11 @@ class Batch(NamedTuple):
     Attention computes `prefill_tiles` of `CostModel.query_tile_tokens` queries each, which see `prefill_tile_keys`
     keys up to the end of each; `longest_context_tokens` is the most that any row attends to, 0 without chunks.
     `service_s` is the service time that falls into this iteration when requests bring their own (`per_request`).
+
+    `draft_tokens` are rows beyond one a decode, in which drafts are verified (or one of a chunk, where drafts are stood
+    in for): they pass through the projections, the LM head and the sampler, and attend to what their request attends
+    to, whose keys and values are read once. That context then reaches to the last draft. `draft_pairs` sums over
+    requests the keys that as many tokens see after those cached, `pairs(drafts, start)`: of all rows but the last.
     """
 
     decode_requests: int = 0
@@ -33,16 +38,27 @@ class Batch(NamedTuple):
     prefill_tile_keys: int = 0
     longest_context_tokens: int = 0
     service_s: float = 0.0
+    draft_tokens: int = 0
+    draft_pairs: int = 0
 
     @property
     def tokens(self) -> int:
-        """Rows of every projection: one a decode, one a prompt token."""
-        return self.decode_requests + self.prefill_tokens
+        """Rows of every projection: one a decode, one a draft, one a prompt token."""
+        return self.decode_requests + self.prefill_tokens + self.draft_tokens
 
     @property
     def sequences(self) -> int:
         """Requests in the batch."""
         return self.decode_requests + self.prefill_requests
+
+    @property
+    def logit_rows(self) -> int:
+        """Rows of the LM head and the sampler: one a request, one a draft."""
+        return self.sequences + self.draft_tokens
+
+
+COUNTED = Batch._fields[: Batch._fields.index("service_s")]
+"""Fields that an iteration without drafts is told by, in order."""
 
 
 def pairs(new_tokens: int, cached_tokens: int) -> int:
@@ -99,7 +115,11 @@ class CostModel(Protocol):
         ...
 
     def step_s(self, batch: Batch) -> float:
-        """Seconds of one iteration."""
+        """Seconds of one iteration in which no drafts are verified."""
+        ...
+
+    def verify_s(self, batch: Batch) -> float:
+        """Seconds of one iteration, whether drafts are verified or not."""
         ...
 
     def growth(self, batch: Batch, decode_requests: int) -> Growth:

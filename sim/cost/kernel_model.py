@@ -4,7 +4,7 @@
 
 over all layers; k is the clock under sustained load. Each term is a file in `kernels`, and what it is called with
 comes from `layers`. Rows are padded to the captured CUDA graph. Attention depends on sums over the batch, all else on
-its rows or on its sequences alone; those parts are kept by number.
+its rows or on those of its logits alone; those parts are kept by number.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sim.specs.cost import KernelsCost
 from sim.specs.model import ModelSpec
 
 AT_ONCE = 128
-"""Numbers of rows or sequences that are worked out together."""
+"""Numbers of rows that are worked out together."""
 
 
 class KernelModel:
@@ -53,7 +53,7 @@ class KernelModel:
         self._full_layers = model.num_hidden_layers - self._windowed_layers
         self._mixed = MixedAttention(self._heads, self._attention)
         self._rows_s: dict[int, float] = {}
-        self._sequences_s: dict[int, float] = {}
+        self._logits_s: dict[int, float] = {}
         key_s: float = decode_attention(self._heads, 1, 1, self._attention).overlapped_s
         self._decode_start_s = self._clock * model.num_hidden_layers * self._attention.decode_start_s
         self._decode_row_s = self._clock * model.num_hidden_layers * self._attention.decode_row_s
@@ -64,13 +64,13 @@ class KernelModel:
 
     def step_s(self, batch: Batch) -> float:
         """Seconds of one iteration."""
-        decodes, keys, prefills, prefill_tokens, _, prefill_keys, tiles, tile_keys, longest, _ = batch
+        decodes, keys, prefills, prefill_tokens, _, prefill_keys, tiles, tile_keys, longest, _, _, _ = batch
         rows, sequences = decodes + prefill_tokens, decodes + prefills
-        rows_s, sequences_s = self._rows_s.get(rows), self._sequences_s.get(sequences)
+        rows_s, sequences_s = self._rows_s.get(rows), self._logits_s.get(sequences)
         if rows_s is None:
             rows_s = _keep(self._rows_s, rows, self._by_rows)
         if sequences_s is None:
-            sequences_s = _keep(self._sequences_s, sequences, self._by_sequences)
+            sequences_s = _keep(self._logits_s, sequences, self._by_logits)
         if prefill_tokens == prefills:
             keys += prefill_keys
             seconds = rows_s + sequences_s + self._decode_start_s + sequences * self._decode_row_s
@@ -82,6 +82,20 @@ class KernelModel:
             attention_s += self._windowed_layers * self._mixed.seconds(*self._within_window(batch))
         return rows_s + sequences_s + self._clock * attention_s
 
+    def verify_s(self, batch: Batch, logit_rows: int | None = None) -> float:
+        """The same where drafts are verified; a draft model wants logits of fewer rows (`logit_rows`)."""
+        rows, logits = batch.tokens, batch.logit_rows if logit_rows is None else logit_rows
+        rows_s, logits_s = self._rows_s.get(rows), self._logits_s.get(logits)
+        if rows_s is None:
+            rows_s = _keep(self._rows_s, rows, self._by_rows)
+        if logits_s is None:
+            logits_s = _keep(self._logits_s, logits, self._by_logits)
+        if batch.prefill_tokens == batch.prefill_requests:
+            attention = self._decoding(batch, batch.decode_context_tokens + batch.prefill_context_tokens)
+        else:
+            attention = self._with_prompts(batch)
+        return rows_s + logits_s + self._clock * float(sum(count * parts.seconds for count, parts in attention))
+
     def growth(self, batch: Batch, decode_requests: int) -> Growth:
         """Every decode attends to one more token, in windowed layers until all windows are full."""
         full_s = decode_requests * self._full_key_s
@@ -92,7 +106,11 @@ class KernelModel:
 
     def explain(self, batch: Batch) -> tuple[GroupTime, ...]:
         """Time by operation group and the resource that sets it."""
-        return *self._by_rows(batch.tokens), *self._by_context(batch), *self._by_sequences(batch.sequences)
+        return self.explain_pass(batch, batch.logit_rows)
+
+    def explain_pass(self, batch: Batch, logit_rows: Any) -> tuple[GroupTime, ...]:
+        """The same where logits are wanted of so many rows."""
+        return *self._by_rows(batch.tokens), *self._by_context(batch), *self._by_logits(logit_rows)
 
     # ---- what every row passes through ------------------------------------------------------------------------------
 
@@ -160,7 +178,8 @@ class KernelModel:
         seen = self._over_layers(batch.decode_context_tokens, batch.decode_requests)
         read = seen + self._over_layers(batch.prefill_context_tokens, batch.prefill_requests)
         paired = self._over_layers(batch.prefill_pairs, batch.prefill_tokens)
-        arithmetic = heads.query_heads * heads.flops_per_pair * paired + heads.decode_flops_per_key * seen
+        by_decodes = seen + self._over_layers(batch.draft_pairs, batch.draft_tokens)
+        arithmetic = heads.query_heads * heads.flops_per_pair * paired + heads.decode_flops_per_key * by_decodes
         decoding = _group("attention decode", self._decoding(batch, keys), self._clock)
         mixed = _group("attention with prompts", self._with_prompts(batch), self._clock)
         yield _only(decoding, only_decodes, arithmetic, heads.key_bytes * read)
@@ -172,18 +191,23 @@ class KernelModel:
 
     def _decoding(self, batch: Batch, keys: Any) -> Iterator[tuple[int, Parts]]:
         """(layers, attention of one) of a batch that only decodes."""
-        rows = batch.sequences
-        yield self._full_layers, decode_attention(self._heads, rows, keys, self._attention)
+        rows, draft_pairs = batch.sequences, batch.draft_pairs
+        yield self._full_layers, decode_attention(self._heads, rows, keys, self._attention, draft_pairs)
         if self._windowed_layers:
-            seen = _less(keys, rows * self._window_tokens)
-            yield self._windowed_layers, decode_attention(self._heads, rows, seen, self._attention)
+            seen, draft_pairs = _less(keys, rows * self._window_tokens), self._drafts_within_window(batch)
+            yield self._windowed_layers, decode_attention(self._heads, rows, seen, self._attention, draft_pairs)
 
     def _with_prompts(self, batch: Batch) -> Iterator[tuple[int, Parts]]:
         """(layers, attention of one) of a batch with prompts."""
         whole = batch.prefill_tiles, batch.prefill_tile_keys, batch.decode_requests, batch.decode_context_tokens
-        yield self._full_layers, self._mixed.parts(*whole, batch.longest_context_tokens)
+        yield self._full_layers, self._mixed.parts(*whole, batch.longest_context_tokens, batch.draft_pairs)
         if self._windowed_layers:
-            yield self._windowed_layers, self._mixed.parts(*self._within_window(batch))
+            draft_pairs = self._drafts_within_window(batch)
+            yield self._windowed_layers, self._mixed.parts(*self._within_window(batch), draft_pairs)
+
+    def _drafts_within_window(self, batch: Batch) -> Any:
+        """Keys that drafts see in a windowed layer."""
+        return _less(batch.draft_pairs, batch.draft_tokens * self._window_tokens)
 
     def _within_window(self, batch: Batch) -> tuple[Any, Any, Any, Any, Any]:
         """Tiles, their keys, decodes, their keys and the longest row, as a windowed layer sees them."""
@@ -197,14 +221,14 @@ class KernelModel:
         keys, longest = _less(batch.decode_context_tokens, decodes * window), batch.longest_context_tokens
         return tiles, tile_keys, decodes, keys, _less(longest, window + tile)
 
-    # ---- what is done once a sequence -------------------------------------------------------------------------------
+    # ---- what is done for the next tokens ---------------------------------------------------------------------------
 
-    def _by_sequences(self, sequences: Any) -> Iterator[GroupTime]:
+    def _by_logits(self, rows: Any) -> Iterator[GroupTime]:
         constants = self._constants
         head, activation = layers.lm_head(self._model, self._tp), self._model.dtype_bytes
-        parts = gemm(head, sequences, activation, gemm_speed(self._model.dtype, self._accelerator))
-        yield _group("LM head", [(1, parts)], 1.0, flops(head, sequences), memory_bytes(head, sequences, activation))
-        seconds = sampler_s(sequences, constants.sampler_start_s, constants.sampler_row_s)
+        parts = gemm(head, rows, activation, gemm_speed(self._model.dtype, self._accelerator))
+        yield _group("LM head", [(1, parts)], 1.0, flops(head, rows), memory_bytes(head, rows, activation))
+        seconds = sampler_s(rows, constants.sampler_start_s, constants.sampler_row_s)
         yield GroupTime("sampler", {"launch": seconds})
 
 

@@ -35,9 +35,9 @@ def mlp(model: ModelSpec, batch: Batch, tp: int) -> Work:
 
 
 def lm_head(model: ModelSpec, batch: Batch, tp: int) -> Work:
-    """Logits for the last row of every sequence: 2·n·hV/p FLOPs; the head matrix once."""
+    """Logits for the last row of every sequence, and for every draft: 2·n·hV/p FLOPs; the head matrix once."""
     activations = model.hidden_size + model.vocab_size / tp
-    return _matrices(model, batch.sequences, model.lm_head_parameters / tp, activations, 1)
+    return _matrices(model, batch.logit_rows, model.lm_head_parameters / tp, activations, 1)
 
 
 def attention_prefill(model: ModelSpec, batch: Batch, tp: int) -> Work:
@@ -54,10 +54,14 @@ def attention_prefill(model: ModelSpec, batch: Batch, tp: int) -> Work:
 
 
 def attention_decode(model: ModelSpec, batch: Batch, tp: int) -> Work:
-    """One new token a sequence against its context: 4·H·d·Σcontext·L FLOPs; every cached key and value read once."""
+    """One new token a sequence against its context: 4·H·d·Σcontext·L FLOPs; every cached key and value read once.
+
+    Drafts meet keys that are read anyway.
+    """
     width = model.query_size / tp
     context = batch.decode_context_tokens
-    return Work(4 * width * context * model.num_hidden_layers, context * kv_bytes_per_token(model, tp))
+    pairs = context + batch.draft_pairs
+    return Work(4 * width * pairs * model.num_hidden_layers, context * kv_bytes_per_token(model, tp))
 
 
 def all_reduce_bytes(model: ModelSpec, batch: Batch, tp: int) -> float:

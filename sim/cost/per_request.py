@@ -22,6 +22,10 @@ class PerRequestModel:
         """The service time that falls into this iteration."""
         return batch.service_s
 
+    def verify_s(self, batch: Batch) -> float:
+        """The same: a request's service is what it is."""
+        return batch.service_s
+
     def growth(self, batch: Batch, decode_requests: int) -> Growth:
         """None: all iterations of a request take the same time."""
         return NO_GROWTH

@@ -53,6 +53,10 @@ def notes(case: Case) -> list[str]:
         remarks.append(f"{case.accelerator.name} has no {model.dtype} peak: the {peak_dtype} one is taken instead")
     if model.experts is not None:
         remarks.append("experts are taken to be chosen uniformly; the more uneven the router, the fewer a batch reads")
+    if case.engine.speculation is not None:
+        remarks.append(
+            "of engine.speculation the figures count the memory of a draft model, but no draft speeds them up"
+        )
     if case.engine.tensor_parallel_size > 1:
         remarks.append("at datasheet peaks, what the GPUs send one another is taken to need no time")
     return remarks

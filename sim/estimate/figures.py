@@ -52,6 +52,7 @@ def size(m: Machine) -> list[Figure]:
         Figure("weight_bytes", m.model.weight_bytes, "B", "parameters x bytes of their type"),
         Figure("kv_bytes_per_token", kv, "B", f"layers x {_cached(m.model)} x bytes, before any window drops it again"),
         Figure("kv_bytes_per_request", m.kv_bytes_per_request, "B", f"KV of {held}{_windows(m.model)}, on all GPUs"),
+        *_draft_size(m),
         Figure("fits", _fits(m), "", f"{_room(m)} >= KV of one request"),
     ]
     if not m.fits:
@@ -63,6 +64,17 @@ def size(m: Machine) -> list[Figure]:
     ]
 
 
+def _draft_size(m: Machine) -> list[Figure]:
+    """What a draft model takes beside the model; of a token it keeps keys and values as the model does."""
+    draft = m.case.engine.draft_model
+    if draft is None:
+        return []
+    return [
+        Figure("draft_weight_bytes", draft.weight_bytes, "B", f"of {draft.name}: parameters x bytes of their type"),
+        Figure("draft_kv_bytes_per_token", draft.kv_bytes_per_token, "B", "part of the KV of every request"),
+    ]
+
+
 def _fits(m: Machine) -> str:
     """Yes, or on how many GPUs it would fit, and how much memory these ones lack."""
     if m.fits:
@@ -70,7 +82,8 @@ def _fits(m: Machine) -> str:
     case, engine = m.case, m.case.engine
     lacking = (m.kv_bytes_per_request - m.kv_room_bytes) / m.gpus / engine.gpu_memory_utilization / GB
     short = f"no, {lacking:.1f} GB short{' on each' if m.gpus > 1 else ''}"
-    for size in tensor_parallel_sizes(m.model):
+    models = [m.model] if engine.draft_model is None else [m.model, engine.draft_model]
+    for size in tensor_parallel_sizes(*models):
         split = engine.model_copy(update={"tensor_parallel_size": size})
         if size > m.gpus and Machine(replace(case, engine=split)).fits:
             return f"{short}: needs at least {size} GPUs"
@@ -80,7 +93,8 @@ def _fits(m: Machine) -> str:
 def _room(m: Machine) -> str:
     if m.case.engine.num_gpu_blocks is not None:
         return "num_gpu_blocks x block_size x KV bytes per token"
-    return "GPUs x memory x gpu_memory_utilization - weights - activations"
+    both = "weights of both models" if m.case.engine.draft_model else "weights"
+    return f"GPUs x memory x gpu_memory_utilization - {both} - activations"
 
 
 def _held(m: Machine) -> str:

@@ -68,24 +68,30 @@ class Machine:
         expert_bits = model.quantization.expert_bits if model.quantization else 8 * model.dtype_bytes
         self.expert_bytes = model.expert_parameters * expert_bits / 8
         self.shared_bytes = model.weight_bytes - embedding * model.dtype_bytes - self.expert_bytes
-        copies = self.gpus / model.kv_shards(self.gpus)
+        copies, draft = self.gpus / model.kv_shards(self.gpus), engine.draft_model
         self.kv_layer_bytes = model.kv_bytes_per_token_per_layer * copies
-        self.kv_room_bytes = self._kv_room_bytes(model.kv_bytes_per_token * copies)
+        draft_token_bytes = 0 if draft is None else draft.kv_bytes_per_token * self.gpus / draft.kv_shards(self.gpus)
+        self.kv_room_bytes = self._kv_room_bytes(model.kv_bytes_per_token * copies + draft_token_bytes)
         self.reserved_tokens = engine.max_model_len if engine.kv_allocation == "reserved" else None
         self.tokens_held = self.reserved_tokens or self.case.prompt_tokens + self.case.output_tokens
         self.kv_bytes_per_request = self.kv_layer_bytes * self.over_layers(lambda window: min(self.tokens_held, window))
+        self.kv_bytes_per_request += draft_token_bytes * self.tokens_held
         self.kv_capacity_tokens = self.kv_room_bytes // (self.kv_bytes_per_request / self.tokens_held)
         self.concurrency = self.kv_capacity_tokens // self.tokens_held
         self.fits = self.concurrency >= 1
         self.largest_batch = min(self.concurrency, engine.max_num_seqs)
 
     def _kv_room_bytes(self, kv_bytes_per_token: float) -> float:
-        """What the engine's blocks hold where their number is set, else what weights and activations leave."""
+        """What the engine's blocks hold where their number is set, else what weights and activations leave.
+
+        The weights of a draft model are among them.
+        """
         engine = self.case.engine
         if engine.num_gpu_blocks is not None:
             return engine.usable_blocks * engine.block_size * kv_bytes_per_token
         usable = self.case.accelerator.memory_bytes * engine.gpu_memory_utilization * self.gpus
-        return usable - self.model.weight_bytes - self.gpus * activation_bytes(engine, self.model)
+        draft_bytes = 0 if engine.draft_model is None else engine.draft_model.weight_bytes
+        return usable - self.model.weight_bytes - draft_bytes - self.gpus * activation_bytes(engine, self.model)
 
     def _count_work(self) -> None:
         """FLOPs and seconds of one request alone."""

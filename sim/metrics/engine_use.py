@@ -63,7 +63,7 @@ def kv_use(run: FinishedRun) -> dict[str, Any]:
         "hit_fraction": ratio(float(requests["cached_tokens"].sum()), float(requests["prompt_tokens"].sum())),
         "preemptions": int(runs["preemptions"].sum()),
         "recomputed_tokens": run.log.core.dropped_tokens,
-        **run.experiment.memory.model_dump(),
+        **run.experiment.memory.model_dump(exclude_none=True),
     }
 
 

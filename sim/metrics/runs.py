@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.cost import cost_model
-from sim.cost.batch import Batch, Bound
+from sim.cost.batch import COUNTED, Batch, Bound
 from sim.scheduling.plan import BLOCKERS
 from sim.specs.experiment import Experiment
 from sim.stats.series import counting
@@ -109,9 +109,10 @@ def spent(experiment: Experiment, runs: Any) -> Spent:
 def _middle_batch(runs: Any) -> Batch:
     """Arrays: the batch of each run's middle iteration, where contexts have grown half way."""
     grown = asked_for_decodes(runs) * ((np.asarray(runs["iterations"]) - 1) / 2)
-    columns = {name: np.asarray(runs[name], float) for name in Batch._fields[:-1]}
+    columns = {name: np.asarray(runs[name], float) for name in COUNTED}
     columns["decode_context_tokens"] = columns["decode_context_tokens"] + grown
     columns["service_s"] = np.asarray(runs["first_step_s"])
+    columns |= {name: np.asarray(runs[name], float) for name in ("draft_tokens", "draft_pairs") if name in runs}
     return Batch(*columns.values())  # type: ignore[arg-type]
 
 

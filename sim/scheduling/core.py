@@ -12,14 +12,19 @@ costs the same for one request as for a thousand.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from sim.scheduling.allocation import ALLOCATIONS
 from sim.scheduling.block_pool import BlockPool, CachingBlockPool
-from sim.scheduling.composition import COMPOSITIONS
+from sim.scheduling.composition import COMPOSITIONS, Composition
+from sim.scheduling.composition.verifying import Verifying
 from sim.scheduling.decode_group import DecodeGroup
 from sim.scheduling.findable import findable_tokens
 from sim.scheduling.formation import FORMATIONS
 from sim.scheduling.gate import GATES
 from sim.scheduling.order import ORDERS
+from sim.scheduling.order.fcfs import FcfsFromTheTail
+from sim.scheduling.own_rule import rule
 from sim.scheduling.own_texts import OwnTexts
 from sim.scheduling.plan import Chunk, How, Plan
 from sim.scheduling.preemption import PREEMPTIONS
@@ -30,6 +35,8 @@ from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 UNLIMITED = 2**62
+Accepts = Callable[[Request], Sequence[int]]
+"""How many drafts are right in each round that a request may have."""
 
 
 class SchedulerCore:
@@ -41,14 +48,15 @@ class SchedulerCore:
     it decoded. `before` is the plan that was decided last.
     """
 
-    def __init__(self, engine: EngineSpec) -> None:
+    def __init__(self, engine: EngineSpec, accepts: Accepts | None = None) -> None:
         self.engine = engine
+        self._accepts = accepts
         self.block_size = engine.block_size
         self._longest_tokens = engine.resolved_max_model_len + engine.tokens_past_max_model_len
         self.caches = engine.enable_prefix_caching
         blocks = engine.usable_blocks
         self.pool = CachingBlockPool(blocks, engine.block_size) if self.caches else BlockPool(blocks)
-        self.waiting = ORDERS[engine.order](engine)
+        self.waiting = rule(engine, "order", ORDERS)() if engine.requeue == "head" else FcfsFromTheTail()
         self.running: dict[RequestState, None] = {}
         self.prefilling: list[RequestState] = []
         self.decodes = DecodeGroup(engine.block_size if engine.kv_allocation != "reserved" else 0)
@@ -59,11 +67,11 @@ class SchedulerCore:
         self.batch_members = 0
         self.budget = engine.max_num_batched_tokens or UNLIMITED
         self.seats = min(engine.max_num_active_seqs or engine.max_num_seqs, engine.max_num_seqs)
-        self.may_join = FORMATIONS[engine.formation]
+        self.may_join = rule(engine, "formation", FORMATIONS)
         self.own_texts = OwnTexts()
         self.before = Plan()
-        self._reserves = ALLOCATIONS[engine.kv_allocation](engine)
-        self._blocks_required = GATES[engine.gate](engine)
+        self._reserves = rule(engine, "kv_allocation", ALLOCATIONS)(engine)
+        self._blocks_required = rule(engine, "gate", GATES)(engine)
         self._leaving = RELEASES[engine.release]
         self._leave_later = engine.release == "next_call"
         self.leaving: list[RequestState] = []
@@ -77,7 +85,8 @@ class SchedulerCore:
         self._shares_budget = engine.long_prefill_token_threshold > 0 and engine.long_prefill_token_threshold_adaptive
         self._arrivals = 0
         self._admissions = 0
-        self.composition = COMPOSITIONS[engine.composition](self)
+        compose = rule(engine, "composition", COMPOSITIONS) if engine.speculation is None else Verifying
+        self.composition: Composition = compose(self)
 
     @property
     def full_batch(self) -> int:
@@ -106,6 +115,8 @@ class SchedulerCore:
         self._arrivals += 1
         if self.caches:
             self.own_texts.join(state, self.block_size)
+        if self._accepts is not None:
+            state.accepted = self._accepts(request)
         self.waiting.push(state)
         return state
 
@@ -178,6 +189,8 @@ class SchedulerCore:
 
     def apply(self, plan: Plan) -> list[RequestState]:
         """The iterations have run: finished requests leave, with their seats and blocks, and are returned."""
+        if plan.rounds:
+            self.composition.settle(plan)
         self.done_members += plan.finishing
         anybody_left = self.decodes.count > 0 or len(self.prefilling) > 0
         leaving = self._leaving(self.done_members, anybody_left)
@@ -272,9 +285,7 @@ class SchedulerCore:
 
     def come_back(self, plan: Plan, state: RequestState, tokens: int, decodes: bool) -> None:
         """A request that was swapped out runs again, on the blocks that it had; a decode joins those of this plan."""
-        self.running[state] = None
-        state.admission_rank = self._admissions
-        self._admissions += 1
+        self.seat(state)
         new_blocks = self.new_blocks(state, tokens)
         self.take_blocks(state, tokens, new_blocks)
         if not decodes:
@@ -292,17 +303,25 @@ class SchedulerCore:
 
     def blocks_to_admit(self, state: RequestState, tokens: int, hit: Hit) -> int:
         """What the gate asks but for what was found held by others, and the watermark unless the engine is idle."""
-        watermark_blocks = self.watermark_blocks if self.running or self.engine.watermark_when_idle else 0
         required = self._blocks_required(state.known_tokens, hit.blocks * self.block_size + tokens)
-        return required - hit.blocks + hit.idle_blocks + watermark_blocks
+        return required - hit.blocks + hit.idle_blocks + self.kept_blocks
+
+    @property
+    def kept_blocks(self) -> int:
+        """Blocks that an admission must leave free now."""
+        return self.watermark_blocks if self.running or self.engine.watermark_when_idle else 0
+
+    def seat(self, state: RequestState) -> None:
+        """A request goes to the end of the running list."""
+        self.running[state] = None
+        state.admission_rank = self._admissions
+        self._admissions += 1
 
     def start(self, plan: Plan, state: RequestState, tokens: int, hit: Hit) -> None:
         """A request that was taken from the queue runs its first chunk, on what was found of it."""
         if hit.blocks:
-            self._start_from(state, hit)
-        self.running[state] = None
-        state.admission_rank = self._admissions
-        self._admissions += 1
+            self.start_from(state, hit)
+        self.seat(state)
         if self.is_static:
             self.batch_members = len(self.running)
         state.reserved_tokens = self._reserves(state.known_tokens)
@@ -310,7 +329,7 @@ class SchedulerCore:
         self.take_blocks(state, tokens, new_blocks)
         self.compute(plan, state, "resumed" if state.preemptions else "new", tokens, new_blocks)
 
-    def _start_from(self, state: RequestState, hit: Hit) -> None:
+    def start_from(self, state: RequestState, hit: Hit) -> None:
         """A waiting request begins with what was found of it in the prefix cache."""
         self.pool.hold(state, hit)
         tokens = hit.blocks * self.block_size
@@ -354,7 +373,8 @@ class SchedulerCore:
     def _drop_blocks(self, state: RequestState) -> None:
         """Give back the blocks of a request that leaves."""
         tokens = state.computed_tokens
-        self.pool.release(state, self.blocks_held(state, tokens), tokens // self.block_size)
+        findable = state.findable_tokens if state.verifying else tokens
+        self.pool.release(state, self.blocks_held(state, tokens), findable // self.block_size)
         self.stored_tokens -= tokens
 
 

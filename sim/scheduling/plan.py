@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from sim.scheduling.state import RequestState
 
@@ -29,6 +29,31 @@ class Chunk:
     tokens: int
     new_blocks: int
     completes: bool
+    draft_tokens: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Round:
+    """A request that sampled in an iteration: of `draft_tokens` so many were `accepted`, and `emitted` tokens came out.
+
+    Where it was `padded` the drafts stood for none.
+    """
+
+    state: RequestState
+    draft_tokens: int
+    padded: bool
+    accepted: int = 0
+    emitted: int = 0
+
+
+class Verified(NamedTuple):
+    """What a request past its prompt computed: `tokens` from `start` on, of which the last are drafts."""
+
+    start: int
+    tokens: int
+    new_blocks: int
+    draft_tokens: int
+    emits: bool
 
 
 class Plan:
@@ -45,6 +70,10 @@ class Plan:
     run. `swapped_in` are decodes that came back from the host; blocks were copied for them and for others. The
     preempted had `rest_tokens` left of their prompts. The `flushed` finished before, and give their blocks back now.
     `running`, `waiting`, `idle_slots`, `used_blocks` and `stored_tokens` are the core's once it has decided.
+
+    Where drafts are verified, `decode_requests` are `verified`: `draft_tokens` are computed besides theirs, which make
+    `draft_pairs` with the keys they see. `rounds` are all that sample; once they have run, `accepted_tokens` say how
+    many tokens came out beyond one each, and `wasted_requests` how many had their last before.
     """
 
     iterations: int = 1
@@ -57,6 +86,10 @@ class Plan:
     passes: bool = False
     rest_tokens: Mapping[RequestState, int] = MappingProxyType({})
     flushed: Sequence[RequestState] = ()
+    draft_tokens: int = 0
+    draft_pairs: int = 0
+    accepted_tokens: int = 0
+    wasted_requests: int = 0
     swapped_in: Sequence[RequestState] = ()
     swapped_in_blocks: int = 0
     swapped_out_blocks: int = 0
@@ -72,6 +105,9 @@ class Plan:
     idle_slots: int = 0
     used_blocks: int = 0
     stored_tokens: int = 0
+
+    rounds: list[Round] = []  # noqa: RUF012  # of a plan that verifies nothing; one that does has its own
+    verified: dict[RequestState, Verified] = {}  # noqa: RUF012  # likewise
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sim.scheduling.core import SchedulerCore
-from sim.scheduling.plan import Chunk, Plan
+from sim.scheduling.plan import Chunk, Plan, Verified
 from sim.scheduling.state import RequestState
 
 Record = dict[str, Any]
@@ -28,10 +28,17 @@ def decision_record(step: int, arrived: Sequence[int], plan: Plan, core: Schedul
     }
 
 
-def outcome_record(decision: Record, finished: Iterable[RequestState], core: SchedulerCore) -> Record:
-    """What applying the decision changed: the rest of the step's line."""
+def outcome_record(decision: Record, plan: Plan, finished: Iterable[RequestState], core: SchedulerCore) -> Record:
+    """What applying the decision changed: the rest of the step's line. Parts with drafts learn how many were right."""
+    rounds = {each.state.request.request_id: each for each in plan.rounds}
+    for part in decision["scheduled"]:
+        if "draft_tokens" in part:
+            part["accepted"] = rounds[part["id"]].accepted
+    emitted = {part["id"]: 1 for part in decision["scheduled"] if part["samples"]}
+    if rounds:
+        emitted = {number: each.emitted for number, each in rounds.items() if each.emitted}
     return {
-        "emitted": {part["id"]: 1 for part in decision["scheduled"] if part["samples"]},
+        "emitted": emitted,
         "finished": _ids(finished),
         "free_blocks_after_update": core.pool.free_blocks,
         "output_of_step": decision["step"],
@@ -47,6 +54,8 @@ def _parts(plan: Plan, core: SchedulerCore) -> list[Record]:
     for state in core.running:
         if state in chunks:
             parts.append(_chunk_record(chunks[state], core))
+        elif state in plan.verified:
+            parts.append(_verified_record(state, plan.verified[state], core))
         elif state in ending or (state.decoding and not plan.stalled and state not in paused):
             parts.append(_decode_record(state, core))
     return parts
@@ -62,6 +71,8 @@ def _chunk_record(chunk: Chunk, core: SchedulerCore) -> Record:
         "held_blocks": core.blocks_held(chunk.state, chunk.start + chunk.tokens),
         "samples": chunk.completes,
     }
+    if chunk.draft_tokens:
+        record["draft_tokens"] = chunk.draft_tokens
     if chunk.how != "running":
         record["hit_tokens"] = chunk.start
     return record
@@ -79,6 +90,19 @@ def _decode_record(state: RequestState, core: SchedulerCore) -> Record:
         "held_blocks": held_blocks,
         "samples": True,
     }
+
+
+def _verified_record(state: RequestState, verified: Verified, core: SchedulerCore) -> Record:
+    record = {
+        "id": state.request.request_id,
+        "how": "running",
+        "start": verified.start,
+        "tokens": verified.tokens,
+        "new_blocks": verified.new_blocks,
+        "held_blocks": core.blocks_held(state, 0),
+        "samples": verified.emits,
+    }
+    return record | {"draft_tokens": verified.draft_tokens} if verified.draft_tokens else record
 
 
 def _ids(states: Iterable[RequestState]) -> list[int]:

@@ -25,6 +25,10 @@ class RequestState:
     the running list. `offset_tokens` and `finish_tick` belong to the decode group; `text`, `own_text`, `shared_blocks`,
     `held` and `stored_blocks` to the prefix cache, where `cached_tokens` of the prompt were found. The first
     `shared_blocks` of the text others may look for while the request is there.
+
+    With speculation a request past its prompt is `verifying` instead: it has `drafts` for its next round, of which
+    `accepted` says how many are right, round by round, and `spoken_tokens` outputs are there; those under way count as
+    known. Of its `computed_tokens` the last `in_flight_tokens` still run; the first `findable_tokens` can be found.
     """
 
     computed_tokens: int = 0
@@ -35,6 +39,13 @@ class RequestState:
     decoding: bool = False
     offset_tokens: int = 0
     finish_tick: int = 0
+    verifying: bool = False
+    drafts: int = 0
+    rounds: int = 0
+    accepted: Sequence[int] = ()
+    spoken_tokens: int = 0
+    in_flight_tokens: int = 0
+    findable_tokens: int = 0
     text: Text = ()
     own_text: Hashable = None
     shared_blocks: int = 0

@@ -42,6 +42,9 @@ ITERATION_COLUMNS = {
 `kv_used_blocks` and `kv_stored_tokens` are those of the first iteration; `kv_grown_blocks` are added by the last, and
 held for `kv_grown_block_s` block-seconds in all."""
 
+DRAFT_COLUMNS = {"draft_tokens": "i", "draft_pairs": "q", "accepted_tokens": "i"}
+"""Of an engine that speculates, besides: drafts that were verified, the keys they saw, and those that were right."""
+
 GAP_COLUMNS = {"request_id": "q", "tokens": "i", "gap_s": "d", "end_s": "d", "run": "q"}
 """Tokens that came later than an iteration after the one before: of preempted requests and of decodes left out.
 

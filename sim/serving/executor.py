@@ -76,6 +76,8 @@ class Executor:
             if not plan.decode_requests:
                 return NOTHING
             batch = Batch(decodes, context_tokens, service_s=service_s)
+            if plan.draft_tokens:
+                batch = batch._replace(draft_tokens=plan.draft_tokens, draft_pairs=plan.draft_pairs)
             increment_s, iterations = self._cost.growth(batch, plan.decode_requests)
             return Execution(batch, self._cost.step_s(batch), increment_s, plan.padding_requests, iterations)
         asked_for = new_tokens = seen = there = all_tiles = tile_keys = 0
@@ -85,11 +87,14 @@ class Executor:
             asked_for += new
             if self._pads:
                 new = max(each.tokens for each in plan.chunks)
+            if chunk.draft_tokens:  # counted apart, but for the context that reaches to the last of them
+                new, asked_for = new - chunk.draft_tokens, asked_for - chunk.draft_tokens
+                there, longest = there + chunk.draft_tokens, max(longest, cached + chunk.tokens)
             tiles, keys = tiles_of(new, cached, tile_tokens)
             new_tokens, seen, there = new_tokens + new, seen + pairs(new, cached), there + new + cached
             all_tiles, tile_keys, longest = all_tiles + tiles, tile_keys + keys, max(longest, new + cached)
         prompts = len(plan.chunks), new_tokens, seen, there, all_tiles, tile_keys, longest
-        batch = Batch(decodes, context_tokens, *prompts, service_s)
+        batch = Batch(decodes, context_tokens, *prompts, service_s, plan.draft_tokens, plan.draft_pairs)
         padding_tokens = plan.padding_requests + new_tokens - asked_for
         return Execution(batch, self._cost.step_s(batch), 0.0, padding_tokens)
 

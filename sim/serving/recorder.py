@@ -10,15 +10,25 @@ from math import isnan
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.cost.batch import COUNTED
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import BLOCKERS, Chunk, Plan
 from sim.scheduling.schedule_log import Record, decision_record, outcome_record
 from sim.scheduling.state import RequestState
-from sim.serving.columns import ANYBODY, GAP_COLUMNS, ITERATION_COLUMNS, UNSERVED_COLUMNS, Columns, RequestTimes
+from sim.serving.columns import (
+    ANYBODY,
+    DRAFT_COLUMNS,
+    GAP_COLUMNS,
+    ITERATION_COLUMNS,
+    UNSERVED_COLUMNS,
+    Columns,
+    RequestTimes,
+)
 from sim.serving.executor import Execution
 from sim.specs.request import Request
 
 NO_SESSION = -1
+COUNTED_FIELDS = len(COUNTED)
 
 FloatArray = NDArray[np.float64]
 
@@ -39,6 +49,7 @@ class Totals:
     abandoned: int = 0
     abandoned_request_s: float = 0.0
     emitted_tokens: int = 0
+    accepted_tokens: int = 0
     in_system_request_s: float = 0.0
     waiting_request_s: float = 0.0
     peak_waiting: int = 0
@@ -55,9 +66,10 @@ class Recorder:
     `logs` says whether it is. `start_s` is the first arrival, `end_s` the end of the last iteration.
     """
 
-    def __init__(self, on_record: Callable[[Record], None] | None = None) -> None:
+    def __init__(self, on_record: Callable[[Record], None] | None = None, speculates: bool = False) -> None:
         self.requests = RequestTimes()
-        self.iterations = Columns(ITERATION_COLUMNS)
+        self.iterations = Columns(ITERATION_COLUMNS | DRAFT_COLUMNS if speculates else ITERATION_COLUMNS)
+        self._speculates = speculates
         self.gaps = Columns(GAP_COLUMNS)
         self.unserved = Columns(UNSERVED_COLUMNS)
         self.totals = Totals()
@@ -134,12 +146,15 @@ class Recorder:
         if plan.grown_blocks:
             self._growth.extend(plan.growth)
         self.totals.emitted_tokens += plan.iterations * plan.decode_requests
+        drafts = self._note_drafts(end_s, plan) if self._speculates else ()
         self.iterations.append(
             start_s, plan.iterations, first_s, increment_s,
-            *batch[:-1],
-            padding_tokens, plan.padding_requests, plan.running, plan.waiting, plan.idle_slots,
+            *batch[:COUNTED_FIELDS],
+            padding_tokens + plan.wasted_requests, plan.padding_requests + plan.wasted_requests,
+            plan.running, plan.waiting, plan.idle_slots,
             plan.used_blocks, plan.grown_blocks, 0.0, plan.stored_tokens,
             len(plan.preempted), BLOCKERS[plan.blocked_by],
+            *drafts,
         )  # fmt: skip
         if plan.chunks:
             self._note_chunks(start_s, end_s, plan.chunks)
@@ -181,14 +196,14 @@ class Recorder:
         runs["kv_grown_block_s"][which] = held_s
         self._growth = array("i")
 
-    def log(self, start_s: float, seconds: float, leaving: list[RequestState], core: SchedulerCore) -> None:
+    def log(self, start_s: float, seconds: float, plan: Plan, leaving: list[RequestState], core: SchedulerCore) -> None:
         """The line of a call: what it decided, and the outcome that was applied after it.
 
         That is its own, or under asynchronous scheduling that of the call before; then the last call decides nothing.
         """
         assert self._on_record is not None
         decision = self._decisions.pop(0)
-        outcome = outcome_record(decision, leaving, core)
+        outcome = outcome_record(decision, plan, leaving, core)
         if not core.engine.async_scheduling:
             self._outcome = outcome
         self._on_record(decision | {"start_s": start_s, "duration_s": seconds} | self._outcome)
@@ -215,6 +230,14 @@ class Recorder:
                     self.gaps.append(request_id, 1, end_s - self._preempted_s.pop(state), end_s, -1)
                 else:
                     times.first_token_s[request_id] = end_s
+
+    def _note_drafts(self, end_s: float, plan: Plan) -> tuple[int, int, int]:
+        """Right drafts come out with the token after them, so with no gap between."""
+        self.totals.emitted_tokens += plan.accepted_tokens - plan.wasted_requests
+        self.totals.accepted_tokens += plan.accepted_tokens
+        if plan.accepted_tokens:
+            self.gaps.append(ANYBODY, plan.accepted_tokens, 0.0, end_s, -1)
+        return plan.draft_tokens, plan.draft_pairs, plan.accepted_tokens
 
     def _note_late(self, now_s: float, end_s: float, plan: Plan) -> None:
         """Who was preempted waits, and so does who was left out. Keep the time of the last token of each.
@@ -244,7 +267,7 @@ class Recorder:
         """So many decodes are left out, all of them; those that joined after the first such iteration one by one."""
         if self._stalled:
             for chunk in self._last_chunks:
-                if chunk.completes and chunk.state.decoding:
+                if chunk.completes and (chunk.state.decoding or chunk.state.verifying):
                     self._paused_s[chunk.state] = now_s
         else:
             self._stalled, self._stalled_s = decodes - len(self._paused_s), now_s

@@ -151,10 +151,10 @@ class Runner:
     def _close(self, plan: Plan) -> None:
         """The outcome of a plan: who is done leaves and has his answer."""
         self._under_way = None
-        leaving = self._core.apply(plan) if plan.finishing else []
+        leaving = self._core.apply(plan) if plan.finishing or plan.rounds else []
         self._recorder.on_executed(self._begun_s, self.now_s, plan, self._execution, leaving)
         if self._recorder.logs:
-            self._recorder.log(self._begun_s, self._execution.first_s, leaving, self._core)
+            self._recorder.log(self._begun_s, self._execution.first_s, plan, leaving, self._core)
         self._somebody_left = bool(leaving)
         if self._front_end.hears_answers:
             for state in leaving:

@@ -24,6 +24,7 @@ from sim.serving.recorder import Recorder
 from sim.serving.runner import Runner
 from sim.specs.cost import PerRequestCost
 from sim.specs.experiment import Experiment
+from sim.workload.acceptance import Acceptance
 from sim.workload.workload import Workload
 
 LONGEST_RUN = 2**31 - 1
@@ -64,8 +65,10 @@ def simulate(
 
     `on_record` receives one schedule-log line an iteration.
     """
-    clock, recorder = Clock(), Recorder(on_record)
-    core = SchedulerCore(experiment.engine)
+    speculation = experiment.engine.speculation
+    clock, recorder = Clock(), Recorder(on_record, speculation is not None)
+    accepts = Acceptance(speculation, experiment.seed).of if speculation else None
+    core = SchedulerCore(experiment.engine, accepts)
     executor = Executor(experiment.engine, cost_model(experiment), isinstance(experiment.cost, PerRequestCost))
     front_end = front_end_of(clock, core, recorder, workload)
     runner = Runner(clock, core, executor, front_end, recorder, longest_run=1 if on_record else LONGEST_RUN)

@@ -10,7 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sim.errors import InputError
+from sim.specs.axes import disagreement
 from sim.specs.base import Fraction, PositiveInt, Spec
+from sim.specs.model import ModelSpec
+from sim.specs.speculation import SpeculationSpec
 
 NOT_YET = {
     "pipeline_parallel_size": (1, "pipeline parallelism"),
@@ -20,16 +23,34 @@ NOT_YET = {
 """vLLM's keys for layouts over several GPUs that are not modelled: the value that asks for none, and what it is."""
 
 
+VERIFYING = {
+    "formation": "continuous",
+    "composition": "mixed",
+    "running_order": "admission",
+    "kv_allocation": "paged",
+    "pressure": "block_needed",
+    "preemption_mode": "recompute",
+    "admission_after_preemption": "nobody",
+    "pad_to_longest": False,
+    "release": "on_finish",
+}
+"""Values of the axes among which drafts are verified: those of vLLM V1."""
+
+
 class EngineSpec(Spec):
     """One engine, every value filled in.
 
     `max_num_batched_tokens` null means no token budget. Beyond `max_concurrent_requests` in the system, waiting ones
     included, the front end refuses requests (HTTP 429); null lets everybody in. `max_model_len` and `num_gpu_blocks`
-    are null only until memory has been divided up (`sim.specs.memory`).
+    are null only until memory has been divided up (`sim.specs.memory`). `own_rules` are Python files of the user's own
+    that take the place of a rule, as FILE.py:NAME by axis.
     """
 
     preset: str
     preset_version: str
+    own_rules: dict[Literal["composition", "formation", "gate", "kv_allocation", "order"], str] = Field(
+        default_factory=dict
+    )
 
     # limits
     max_num_seqs: PositiveInt
@@ -90,6 +111,9 @@ class EngineSpec(Spec):
     # pipeline
     async_scheduling: bool
 
+    # drafts
+    speculation: SpeculationSpec | None = None
+
     @model_validator(mode="after")
     def _axes_agree(self) -> EngineSpec:
         if (self.gate == "slot") != (self.kv_allocation == "reserved"):
@@ -111,7 +135,58 @@ class EngineSpec(Spec):
                 "async_scheduling decides the next iteration ahead, which release batch_end (preset static) does not "
                 "allow: it keeps every slot until the last answer; set async_scheduling to false or use on_finish"
             )
+        if not self.own_rules and (wrong := disagreement(self)):
+            raise ValueError(wrong)
         return self
+
+    @model_validator(mode="after")
+    def _drafts_can_run(self) -> EngineSpec:
+        """What vLLM 0.33.0 verifies drafts with; it would stop, or wait without end, where a round is not given whole.
+
+        A request that starts with one token is given a whole round, or not started
+        (vllm/v1/core/sched/scheduler.py, `pad_spec_decode`).
+        """
+        if self.speculation is None:
+            return self
+        for axis, value in VERIFYING.items():
+            if getattr(self, axis) != value:
+                raise ValueError(
+                    f"speculation is modelled for {axis} {value}, as in preset vllm-v1, not for {getattr(self, axis)}; "
+                    "set speculation to null or change the preset"
+                )
+        whole = 1 + self.speculation.num_speculative_tokens
+        budget, slots = self.max_num_batched_tokens, self.speculation.draft_slots
+        if budget is not None and budget < whole + slots:
+            raise ValueError(
+                f"max_num_batched_tokens {budget} is below the {whole + slots} tokens of a round with "
+                f"num_speculative_tokens {whole - 1}; raise it or lower num_speculative_tokens"
+            )
+        if 0 < self.long_prefill_token_threshold < whole:
+            raise ValueError(
+                f"long_prefill_token_threshold {self.long_prefill_token_threshold} would cut the {whole} tokens of a "
+                f"round with num_speculative_tokens {whole - 1}; set it to 0 or at least {whole}"
+            )
+        return self
+
+    @property
+    def num_speculative_tokens(self) -> int:
+        """Drafts that a request verifies in an iteration; 0 without speculation."""
+        return self.speculation.num_speculative_tokens if self.speculation else 0
+
+    @property
+    def draft_model(self) -> ModelSpec | None:
+        """The model that writes drafts, if one does."""
+        return self.speculation.model if self.speculation else None
+
+    @property
+    def num_lookahead_tokens(self) -> int:
+        """KV slots kept for a draft model beyond the tokens of an iteration."""
+        return self.speculation.num_lookahead_tokens if self.speculation else 0
+
+    @property
+    def draft_slots(self) -> int:
+        """Tokens of the budget that each request of an iteration takes besides its own."""
+        return self.speculation.draft_slots if self.speculation else 0
 
     @property
     def resolved_max_model_len(self) -> int:
@@ -137,7 +212,7 @@ class EngineSpec(Spec):
         """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
 
         Of the memory a watermark that even an idle engine keeps is left out, a block that coming back from the host
-        asks for, and what gates that look ahead want to be left.
+        asks for, what a draft model writes ahead, and what gates that look ahead want to be left.
         """
         kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
         blocks = self.usable_blocks - kept - (self.preemption_mode == "swap")
@@ -146,7 +221,7 @@ class EngineSpec(Spec):
             blocks -= (8 + chunks * (self.router_max_wait_tokens + 1)) // self.block_size + 1
         if self.gate == "expected_outputs":
             return min(self.resolved_max_model_len, (blocks - 2) * self.block_size - 6)
-        return min(self.resolved_max_model_len, blocks * self.block_size)
+        return min(self.resolved_max_model_len, blocks * self.block_size - self.num_lookahead_tokens)
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that `tokens` tokens fill, the last one perhaps in part."""

@@ -9,11 +9,16 @@ A preset is a file in catalogue/engines:
     arguments            the framework's own names: for a key of ours, or {key: {its value: ours}}
     whole_prompts        keys that are raised to max_model_len unless they are given
     only                 arguments whose other values are not modelled: the value that is accepted
+
+A preset of the user's own is such a file by path, of which only `values` must be there; with `base` it has the values
+and the names of the preset that it says, but for its own.
 """
 
 from __future__ import annotations
 
+import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sim.errors import InputError, did_you_mean
@@ -21,21 +26,33 @@ from sim.specs import catalogue
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.engine import NOT_YET, EngineSpec
 from sim.specs.validation import validate, written
+from sim.specs.yaml_file import read_mapping
 
 DEFAULT_PRESET = "vllm-v1"
+KEYS = ("summary", "version", "base", "values", "by_memory", "without", "arguments", "whole_prompts", "only")
+ALLOW_CODE = "SERVESIM_ALLOW_CODE"
+"""The environment variable that lets experiment files name Python code."""
 GIB = 2**30
 
 
-def complete_engine(given: dict[str, Any], accelerator: AcceleratorSpec) -> tuple[EngineSpec, list[str]]:
-    """The preset's values, its defaults for this much memory, and on top what was given; and notes about that."""
+def complete_engine(
+    given: dict[str, Any], accelerator: AcceleratorSpec, folder: Path = Path()
+) -> tuple[EngineSpec, list[str]]:
+    """The preset's values, its defaults for this much memory, and on top what was given; and notes about that.
+
+    Paths (of a preset, of rules of the user's own) are relative to `folder`.
+    """
     name = given.get("preset", DEFAULT_PRESET)
     if not isinstance(name, str):
         presets = did_you_mean("", catalogue.names("engines"))
         raise InputError(f"engine.preset: got {name!r}, must be a name; {presets}")
+    if catalogue.is_path(name):
+        name = str(catalogue.find_file(name, "engine.preset", folder))
     preset = _entry(name)
     values = {"preset": name, "preset_version": preset["version"], **preset["values"]}
     values |= _defaults_by_memory(preset.get("by_memory", []), accelerator)
-    ours, names = in_our_words(given, name)
+    ours, names = in_our_words({**given, "preset": name}, name)
+    ours = _own_rules_apart(ours, folder)
     if "kv_allocation" in ours and "gate" not in ours:
         paged_gate = values["gate"] if values["gate"] != "slot" else "whole_prompt"
         ours = {**ours, "gate": "slot" if ours["kv_allocation"] == "reserved" else paged_gate}
@@ -134,9 +151,45 @@ def _check_known(key: str, preset: str) -> None:
     raise InputError(f"engine.{key}: unknown key; {did_you_mean(key, known)}")
 
 
+def _own_rules_apart(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Values that name a Python file (`gate: my_gate.py:rule`) as `own_rules`; refused unless code is allowed."""
+    codes = {key: value for key, value in values.items() if isinstance(value, str) and ".py:" in value}
+    rules = {**codes, **(values.get("own_rules") or {})}
+    if not rules:
+        return values
+    if os.environ.get(ALLOW_CODE) != "1":
+        key, value = next(iter(rules.items()))
+        raise InputError(
+            f"engine.{key}: {written(value)} is code, which an experiment file may not bring along unasked; if you "
+            f"trust it, run servesim --allow-code VERB (or set {ALLOW_CODE}=1)"
+        )
+    found = {}
+    for key, value in rules.items():
+        file, _, name = str(value).rpartition(":")
+        found[key] = f"{catalogue.find_file(file, f'engine.{key}', folder)}:{name}"
+    return {key: value for key, value in values.items() if key not in codes} | {"own_rules": found}
+
+
 @cache
 def _entry(preset: str) -> dict[str, Any]:
-    return catalogue.entry("engines", preset, "engine.preset")
+    if not catalogue.is_path(preset):
+        return catalogue.entry("engines", preset, "engine.preset")
+    data = read_mapping(Path(preset))
+    for key in data:
+        if key not in KEYS:
+            raise InputError(f"{preset}: {key}: unknown key of an engine preset; {did_you_mean(key, KEYS)}")
+    if not isinstance(data.get("values"), dict):
+        raise InputError(f"{preset}: values: must be a mapping of engine keys to values; add it")
+    base = data.get("base")
+    if base is None:
+        return {"version": "own", **data}
+    entry = catalogue.entry("engines", str(base), f"{preset}: base")
+    return {
+        **entry,
+        "version": f"own, after {base} {entry['version']}",
+        **data,
+        "values": entry["values"] | data["values"],
+    }
 
 
 def _arguments(preset: str) -> list[str]:
@@ -150,8 +203,9 @@ def _validate_engine(values: dict[str, Any], names: dict[str, str], field: str) 
         return validate(EngineSpec, values, field)
     except InputError as error:
         place, colon, rest = str(error).partition(":")
-        ours = place.removeprefix(f"{field}.")
-        raise InputError(f"{field}.{names[ours]}{colon}{rest}" if ours in names else str(error)) from None
+        ours, dot, inner = place.removeprefix(f"{field}.").partition(".")
+        as_given = f"{field}.{names.get(ours)}{dot}{inner}{colon}{rest}"
+        raise InputError(as_given if ours in names else str(error)) from None
 
 
 def _refuse_layout(key: str, value: object) -> None:

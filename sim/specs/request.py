@@ -17,7 +17,8 @@ class Request(NamedTuple):
     `shared_text` is what of the prompt other requests may have too: texts and how many of their first tokens, one after
     the other; the rest of the prompt, and the answer, are the request's own text. It is called
     `("request", request_id)`, or `own_text` where it begins with all of an earlier request's own text, as a next turn
-    does. `service_s` is the request's whole service time under the `per_request` cost model.
+    does. `service_s` is the request's whole service time under the `per_request` cost model. `accept` are the drafts
+    that turned out right in each of its rounds of a recording, over and over; otherwise they are drawn.
     """
 
     request_id: int
@@ -32,3 +33,4 @@ class Request(NamedTuple):
     shared_text: Sequence[tuple[Hashable, int]] = ()
     service_s: float | None = None
     own_text: Hashable = None
+    accept: Sequence[int] | None = None

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sim.errors import InputError, ServesimError
-from sim.scheduling.core import SchedulerCore
+from sim.scheduling.core import Accepts, SchedulerCore
 from sim.scheduling.plan import Plan
 from sim.scheduling.schedule_log import decision_record, outcome_record
+from sim.specs.engine import EngineSpec
 from sim.study.recordings import Record, Recording, read_lines, read_recording
 from sim.study.recordings.framework import Words
 from sim.study.recordings.lightllm import decided, is_decision
+from sim.workload.acceptance import Acceptance
 
 NOT_COMPARED = frozenset({"kind", "output_of_step"})
 MISSING = "(nothing)"
@@ -97,7 +99,8 @@ def replay(recording: Recording) -> Iterator[Record]:
     A request with arrival step k is queued just before call k. When nothing runs or waits, the call number jumps to the
     next arrival.
     """
-    core, words = SchedulerCore(recording.engine), recording.framework.words()
+    accepts = accepted_of(recording.engine) if recording.engine.speculation else None
+    core, words = SchedulerCore(recording.engine, accepts), recording.framework.words()
     order = sorted(range(len(recording.requests)), key=lambda i: recording.arrival_steps[i])
     step, in_flight = 0, None
     while order or core.has_work:
@@ -113,10 +116,17 @@ def replay(recording: Recording) -> Iterator[Record]:
         record = decision_record(step, arrived, plan, core)
         executed = in_flight if recording.engine.async_scheduling else (plan, record)
         if executed is not None:
-            record = record | outcome_record(executed[1], core.apply(executed[0]), core)
+            finished = core.apply(executed[0])
+            record = record | outcome_record(executed[1], executed[0], finished, core)
         in_flight = None if plan.is_empty else (plan, record)
         yield _in_their_words(record, plan, core, words, recording.names)
         step += 1
+
+
+def accepted_of(engine: EngineSpec) -> Accepts:
+    """Right drafts by round: those that the recording of a request scripts."""
+    assert engine.speculation is not None
+    return Acceptance(engine.speculation, seed=0).of
 
 
 def _in_their_words(record: Record, plan: Plan, core: SchedulerCore, words: Words, names: list[str]) -> Record:
@@ -144,7 +154,7 @@ def _totals(steps: list[Record], recording: Recording) -> Record:
     preemptions: dict[str, int] = defaultdict(int)
     for record in steps:
         for name in record.get("emitted", ()):
-            emitted[name].append(record["step"])
+            emitted[name] += [record["step"]] * record["emitted"][name]
         for victim in record["preempted"]:
             preemptions[victim if isinstance(victim, str) else victim[0]] += 1
     return {

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
+from sim.specs.request import Request
+
 
 @dataclass(eq=False)
 class Block:
@@ -23,6 +25,13 @@ class Holder:
 
     hashes: Sequence[Hashable]
     blocks: list[Block] = field(default_factory=list)
+
+
+def text_of(request: Request, tokens: int) -> list[Hashable]:
+    """The first `tokens` tokens of its prompt and answer: of each the text it is from, and its place there."""
+    shared = [(key, place) for key, count in request.shared_text for place in range(count)]
+    own_text = ("request", request.request_id) if request.own_text is None else request.own_text
+    return [*shared, *((own_text, place) for place in range(tokens - len(shared)))]
 
 
 def chained_hashes(tokens: Sequence[Hashable], block_size: int) -> list[Hashable]:
@@ -77,12 +86,10 @@ class PlainBlocks:
                 self.known.setdefault(block_hash, []).append(block)
 
     def release(self, holder: Holder) -> None:
-        """Last block first: what can be found to the tail of the queue, the rest to its head."""
-        for block in reversed(holder.blocks):
+        """Last block first: what can be found to the tail of the queue, the rest to its head, to go in that order."""
+        for block in holder.blocks:
             block.users -= 1
-            if not block.users:
-                if block.hash is None:
-                    self.free.appendleft(block)
-                else:
-                    self.free.append(block)
+        idle = [block for block in reversed(holder.blocks) if not block.users]
+        self.free.extend(block for block in idle if block.hash is not None)
+        self.free.extendleft(block for block in reversed(idle) if block.hash is None)
         holder.blocks = []

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from oracles.plain_scheduler import Iteration, PlainRequest, PlainScheduler, blocks_of, seats_of
+from oracles.plain_speculation import Count, no_draft_is_right, speculation_of
 
 from sim.cost.batch import CostModel, total_s
 from sim.specs.engine import EngineSpec
@@ -80,12 +81,21 @@ class PlainTraffic:
 class PlainEngine:
     """Serves a workload, by the rules of vLLM V1 or those of another plain `scheduler`.
 
-    `states` are its requests, at the end by number; `log` the iterations as they ran.
+    `states` are its requests, at the end by number; `log` the iterations as they ran. `accepted` says how many drafts
+    are right, of an engine that has any.
     """
 
-    def __init__(self, engine: EngineSpec, cost: CostModel, workload: Workload, scheduler: Any = None) -> None:
+    def __init__(
+        self,
+        engine: EngineSpec,
+        cost: CostModel,
+        workload: Workload,
+        scheduler: Any = None,
+        accepted: Count = no_draft_is_right,
+    ) -> None:
         self.engine, self.cost, self.workload = engine, cost, workload
-        self.scheduler = scheduler or PlainScheduler(engine, cost.query_tile_tokens)
+        speculation = speculation_of(engine, accepted)
+        self.scheduler = scheduler or PlainScheduler(engine, cost.query_tile_tokens, speculation)
         self.traffic = PlainTraffic(workload)
         self.states: list[PlainRequest] = []
         self.log: list[Iteration] = []

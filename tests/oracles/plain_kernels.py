@@ -16,13 +16,24 @@ Row = tuple[int, int]
 CAPTURED = [1, 2, 4] + [8 * i for i in range(1, 33)] + [256 + 16 * i for i in range(1, 17)]
 
 
-def step_s(rows: list[Row], model: ModelSpec, gpu: AcceleratorSpec, tp: int, largest_graph: int = 512) -> float:
-    """Seconds of an iteration that computes `rows`."""
-    k, tokens = gpu.kernels, sum(new for new, _ in rows)
+def step_s(
+    rows: list[Row],
+    model: ModelSpec,
+    gpu: AcceleratorSpec,
+    tp: int,
+    largest_graph: int = 512,
+    drafts: list[int] | None = None,
+    sampled: int | None = None,
+) -> float:
+    """Seconds of an iteration that computes `rows`, and after each so many `drafts`; tokens of all but prompts, or of
+    so many rows, are `sampled`."""
+    drafts = drafts or [0] * len(rows)
+    k, tokens = gpu.kernels, sum(new for new, _ in rows) + sum(drafts)
+    sampled = len(rows) + sum(drafts) if sampled is None else sampled
     graphs = [size for size in CAPTURED if tokens <= size <= largest_graph]
     padded = min(graphs) if graphs else tokens
     layer_s = sum(gemm_s(gpu, padded, n, m) for m, n in matrices(model, tp))
-    layer_s += attention_s(rows, model, gpu, tp)
+    layer_s += attention_s(rows, drafts, model, gpu, tp)
     heads, kv_heads = model.num_attention_heads / tp, max(model.num_key_value_heads / tp, 1)
     moved = 6 * model.hidden_size + 3 * model.intermediate_size / tp + 4 * (heads + 2 * kv_heads) * model.head_dim
     layer_s += k.elementwise_start_s + padded * 2 * moved / (k.elementwise_memory * gpu.memory_bytes_per_s)
@@ -30,8 +41,8 @@ def step_s(rows: list[Row], model: ModelSpec, gpu: AcceleratorSpec, tp: int, lar
         reduce = k.all_reduce[tp]
         layer_s += 2 * (reduce.start_s + padded * model.hidden_size * 2 / reduce.bytes_per_s)
     seconds = k.clock * model.num_hidden_layers * layer_s
-    seconds += gemm_s(gpu, len(rows), model.vocab_size / tp, model.hidden_size)
-    seconds += k.sampler_start_s + k.sampler_row_s * len(rows)
+    seconds += gemm_s(gpu, sampled, model.vocab_size / tp, model.hidden_size)
+    seconds += k.sampler_start_s + k.sampler_row_s * sampled
     return seconds + model.num_hidden_layers * (12 if tp > 1 else 10) * k.gap_s
 
 
@@ -51,27 +62,29 @@ def gemm_s(gpu: AcceleratorSpec, rows: int, outputs: float, inputs: float) -> fl
     )
 
 
-def attention_s(rows: list[Row], model: ModelSpec, gpu: AcceleratorSpec, tp: int) -> float:
-    """One layer's."""
+def attention_s(rows: list[Row], drafts: list[int], model: ModelSpec, gpu: AcceleratorSpec, tp: int) -> float:
+    """One layer's. A decode with drafts reads its keys once, up to the last; every row multiplies those it sees."""
     k, d, heads = gpu.kernels, model.head_dim, model.num_attention_heads / tp
     flop_per_s = gpu.peak_flop_per_s["bfloat16"] * gpu.efficiency.attention_compute
-    per_key_s = math.hypot(
-        heads * 4 * d / flop_per_s,
-        2 * 2 * max(model.num_key_value_heads / tp, 1) * d / (gpu.memory_bytes_per_s * gpu.efficiency.attention_memory),
+    byte_per_s = gpu.memory_bytes_per_s * gpu.efficiency.attention_memory
+    decodes = [(cached, more) for (new, cached), more in zip(rows, drafts, strict=True) if new == 1]
+    read = sum(cached + 1 + more for cached, more in decodes)
+    seen = sum(cached + 1 + row for cached, more in decodes for row in range(more + 1))
+    key_bytes = 2 * 2 * max(model.num_key_value_heads / tp, 1) * d
+    decoding_s = len(decodes) * k.decode_row_s + math.hypot(
+        seen * heads * 4 * d / flop_per_s, read * key_bytes / byte_per_s
     )
-    decodes = [cached + 1 for new, cached in rows if new == 1]
     if len(decodes) == len(rows):
-        return k.decode_start_s + len(decodes) * k.decode_row_s + sum(decodes) * per_key_s
+        return k.decode_start_s + decoding_s
     tile, tiles, tile_keys = k.query_tile_tokens, 0, 0
-    for new, cached in rows:
+    for (new, cached), more in zip(rows, drafts, strict=True):
         if new > 1:
             tiles += math.ceil(new / tile)
             tile_keys += math.floor(math.ceil(new / tile) * (cached + (new + tile) / 2))
         elif not k.packs_decode_rows:
-            tiles, tile_keys = tiles + 1, tile_keys + cached + 1
+            tiles, tile_keys = tiles + 1, tile_keys + cached + 1 + more
     pair_s = 4 * d * tile / flop_per_s
     all_s = k.prefill_start_s + heads * (tiles * k.prefill_tile_s + tile_keys * pair_s)
-    seconds = max(all_s, max(new + cached for new, cached in rows) * pair_s * k.multiprocessors)
-    if k.packs_decode_rows:
-        seconds += len(decodes) * k.decode_row_s + sum(decodes) * per_key_s
-    return seconds
+    longest = max(new + cached + more for (new, cached), more in zip(rows, drafts, strict=True))
+    seconds = max(all_s, longest * pair_s * k.multiprocessors)
+    return seconds + decoding_s if k.packs_decode_rows else seconds

@@ -9,12 +9,13 @@ static batching are other values.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from oracles.plain_blocks import Block, Holder, PlainBlocks, chained_hashes
+from oracles.plain_batch import batch_of
+from oracles.plain_blocks import Block, Holder, PlainBlocks, chained_hashes, text_of
+from oracles.plain_speculation import NO_SPECULATION, PlainSpeculation
 
-from sim.cost.batch import Batch, pairs
+from sim.cost.batch import Batch
 from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
@@ -27,8 +28,10 @@ class PlainRequest:
 
     `promised_tokens` are the outputs that were decided, `token_times_s` says when those came out that are there
     already; the two differ while an iteration is under way, which computes the last `in_flight_tokens` of the
-    `computed_tokens`. `prefilling` is true until everything known is computed, so also while a preempted request is
-    computed again. `holder` has the blocks; `cached_tokens` of the prompt were found when it first started.
+    `computed_tokens`. `drafts` wait to be verified; those that are being verified count as promised and computed until
+    some are rejected, and it happened so many `rounds`. `prefilling` is true until everything known is computed, so
+    also while a preempted request is computed again. `holder` has the blocks; `cached_tokens` of the prompt were found
+    when it first started.
     """
 
     request: Request
@@ -38,6 +41,8 @@ class PlainRequest:
     computed_tokens: int = 0
     in_flight_tokens: int = 0
     promised_tokens: int = 0
+    drafts: int = 0
+    rounds: int = 0
     preemptions: int = 0
     cached_tokens: int = 0
     prefilling: bool = True
@@ -58,8 +63,9 @@ class PlainRequest:
 
     @property
     def is_done(self) -> bool:
-        """Whether its last output was decided."""
-        return self.promised_tokens == self.output_tokens
+        """Whether its last output is sure to be there after the iteration under way: one comes of it at least."""
+        spoken = len(self.token_times_s)
+        return spoken + (self.promised_tokens > spoken) >= self.output_tokens
 
     @property
     def is_answered(self) -> bool:
@@ -69,9 +75,10 @@ class PlainRequest:
 
 @dataclass
 class Part:
-    """What one request does in an iteration: `tokens` from position `start` on.
+    """What one request does in an iteration: `tokens` from position `start` on, and its blocks then.
 
-    `decodes` says that it was past its prompt before, `emits` that an output comes of it.
+    `decodes` says that it was past its prompt before, `emits` that an output comes of it. The last `draft_tokens` of
+    the tokens are drafts, of which so many turned out `accepted`; where the part is `padded`, they stand for none.
     """
 
     state: PlainRequest
@@ -79,8 +86,12 @@ class Part:
     start: int
     tokens: int
     new_blocks: int
+    held_blocks: int = 0
     decodes: bool = False
     emits: bool = False
+    padded: bool = False
+    draft_tokens: int = 0
+    accepted: int = 0
 
 
 @dataclass
@@ -123,8 +134,8 @@ class PlainScheduler:
     `running` is in order of admission, `waiting` in order of service.
     """
 
-    def __init__(self, engine: EngineSpec, tile_tokens: int = 1) -> None:
-        self.engine, self.tile_tokens = engine, tile_tokens
+    def __init__(self, engine: EngineSpec, tile_tokens: int = 1, drafts: PlainSpeculation = NO_SPECULATION) -> None:
+        self.engine, self.tile_tokens, self.speculation = engine, tile_tokens, drafts
         self.pool = PlainBlocks(engine.usable_blocks)
         self.waiting: list[PlainRequest] = []
         self.running: list[PlainRequest] = []
@@ -157,7 +168,7 @@ class PlainScheduler:
             self.admit(iteration, threshold, held)
         self.note_cadence(iteration, held)
         for part in iteration.parts:
-            compute(part)
+            compute(part, self.speculation.tokens)
         iteration.batch = batch_of(iteration, self.engine.pad_to_longest, self.tile_tokens)
         iteration.running, iteration.waiting = list(self.running), list(self.waiting)
         iteration.free_blocks = len(self.pool.free)
@@ -165,9 +176,11 @@ class PlainScheduler:
 
     def run(self, iteration: Iteration, state: PlainRequest, most_tokens: int) -> None:
         """Give a running request its tokens; while blocks are short somebody is preempted, perhaps itself."""
-        tokens = min(state.known_tokens - state.computed_tokens, most_tokens, iteration.budget)
-        while tokens and state in self.running:
-            new_blocks = self.blocks_held(state.computed_tokens + tokens) - len(state.holder.blocks)
+        wanted = state.known_tokens + state.drafts - state.computed_tokens
+        room = self.engine.resolved_max_model_len - state.computed_tokens - 1
+        tokens = min(wanted, room, most_tokens, iteration.budget - self.speculation.draft_slots)
+        while tokens > 0 and state in self.running:
+            new_blocks = max(self.blocks_held(state.computed_tokens + tokens) - len(state.holder.blocks), 0)
             if new_blocks <= len(self.pool.free):
                 iteration.prefills |= state.prefilling
                 self.grant(iteration, Part(state, "running", state.computed_tokens, tokens, new_blocks))
@@ -185,9 +198,12 @@ class PlainScheduler:
             found = self.pool.find(state.holder, (state.known_tokens - 1) // engine.block_size)
             start = len(found) * engine.block_size
             wanted = state.known_tokens - start
-            uncut = min(wanted, threshold)
-            tokens = min(uncut, iteration.budget)
-            too_long = tokens == 0 or (tokens < uncut and not engine.enable_chunked_prefill)
+            budget = iteration.budget - self.speculation.draft_slots
+            running = [part.state.prefilling for part in iteration.parts if part.how == "running"]
+            padded = wanted == 1 and self.speculation.pads(running, start, engine.resolved_max_model_len)
+            uncut = min(wanted + padded * self.speculation.tokens, threshold)
+            tokens = min(uncut, budget)
+            too_long = tokens <= 0 or (tokens < uncut and (padded or not engine.enable_chunked_prefill))
             if too_long or len(self.running) >= seats_of(engine) or (held and wanted > 1):
                 return
             if self.blocks_to_admit(state, found, start + tokens) > len(self.pool.free):
@@ -199,7 +215,8 @@ class PlainScheduler:
                 state.cached_tokens = start
             iteration.prefills |= wanted > 1
             how = "resumed" if state.preemptions else "new"
-            self.grant(iteration, Part(state, how, start, tokens, self.blocks_held(start + tokens) - len(found)))
+            new_blocks = self.blocks_held(start + tokens) - len(found)
+            self.grant(iteration, Part(state, how, start, tokens, new_blocks, padded=padded))
 
     def grant(self, iteration: Iteration, part: Part) -> None:
         """A part enters the iteration with its tokens and blocks; those that become full can be found at once.
@@ -208,8 +225,9 @@ class PlainScheduler:
         """
         state = part.state
         iteration.parts.append(part)
-        iteration.budget -= part.tokens
+        iteration.budget -= part.tokens + self.speculation.draft_slots
         self.pool.take(state.holder, part.new_blocks)
+        part.held_blocks = len(state.holder.blocks)
         self.publish(state, min(part.start + part.tokens, state.spoken_tokens))
 
     def preempt(self, iteration: Iteration, victim: PlainRequest) -> None:
@@ -219,10 +237,10 @@ class PlainScheduler:
         """
         for part in [part for part in iteration.parts if part.state is victim]:
             iteration.parts.remove(part)
-            iteration.budget += part.tokens
+            iteration.budget += part.tokens + self.speculation.draft_slots
         self.running.remove(victim)
         self.pool.release(victim.holder)
-        victim.computed_tokens = 0
+        victim.computed_tokens = victim.drafts = 0
         victim.prefilling = True
         victim.preemptions += 1
         self.waiting.insert(0, victim)
@@ -233,11 +251,10 @@ class PlainScheduler:
         """What was decided has run: outputs come out, and whose answer is complete leaves."""
         for part in iteration.parts:
             part.state.in_flight_tokens -= part.tokens
-        emitting = [part.state for part in iteration.parts if part.emits]
-        for state in emitting:
-            state.token_times_s.append(now_s)
-            self.publish(state, state.computed_tokens - state.in_flight_tokens)
-        finished = [state for state in emitting if state.is_answered]
+        emitting = [part for part in iteration.parts if part.emits and not part.state.is_answered]
+        for part in emitting:
+            self.emit(part, now_s)
+        finished = [part.state for part in emitting if part.state.is_answered]
         if self.engine.release == "batch_end":
             finished = list(self.running) if all(state.is_answered for state in self.running) else []
         for state in finished:  # preempted while the last output was on its way, it waits
@@ -246,6 +263,20 @@ class PlainScheduler:
             state.finish_s = now_s
         iteration.finished = finished
         iteration.free_blocks_after = len(self.pool.free)
+
+    def emit(self, part: Part, now_s: float) -> None:
+        """Right drafts and a token more come out, up to the answer's end; also of who was preempted meanwhile."""
+        state = part.state
+        if part.draft_tokens and not part.padded:
+            part.accepted = self.speculation.accepted(state.request.request_id, state.rounds, part.draft_tokens)
+            state.rounds += 1
+        emitted = min(1 + part.accepted, state.output_tokens - len(state.token_times_s))
+        in_vain = 1 + part.draft_tokens - emitted
+        state.token_times_s += [now_s] * emitted
+        state.promised_tokens -= in_vain
+        if state in self.running:
+            state.computed_tokens -= in_vain
+        self.publish(state, state.computed_tokens - state.in_flight_tokens)
 
     def publish(self, state: PlainRequest, tokens: int) -> None:
         """The full blocks of the first `tokens` tokens can be found; of a preempted request there are none."""
@@ -292,8 +323,9 @@ class PlainScheduler:
 
     def blocks_held(self, tokens: int) -> int:
         """Blocks of a request with `tokens` tokens; reserved memory is a slot for the longest sequence."""
-        reserved = self.engine.kv_allocation == "reserved"
-        return blocks_of(self.engine.resolved_max_model_len if reserved else tokens, self.engine)
+        longest = self.engine.resolved_max_model_len
+        ahead = longest if self.engine.kv_allocation == "reserved" else self.speculation.lookahead_tokens
+        return blocks_of(min(tokens + ahead, longest), self.engine)
 
     def blocks_to_admit(self, state: PlainRequest, found: list[Block], tokens: int) -> int:
         """Blocks that must be free before a request may start with `tokens` tokens, some of them in blocks it found.
@@ -307,9 +339,10 @@ class PlainScheduler:
             "whole_prompt": state.known_tokens,
             "first_chunk": tokens,
         }
+        needed = max(blocks_of(gate[engine.gate], engine), self.blocks_held(tokens))
         idle = [block for block in found if not block.users]
         watermark_blocks = int(engine.watermark * (engine.num_gpu_blocks or 0)) if self.running else 0
-        return blocks_of(gate[engine.gate], engine) - len(found) + len(idle) + watermark_blocks
+        return needed - len(found) + len(idle) + watermark_blocks
 
     def prefill_threshold(self) -> int:
         """Tokens that one request may compute in an iteration, unless it is alone."""
@@ -337,22 +370,21 @@ class PlainScheduler:
             self.steps_since_prefill = 1
 
 
-def compute(part: Part) -> None:
-    """The tokens of a part count as computed; when nothing is left, an output is on its way."""
+def compute(part: Part, drafts: int = 0) -> None:
+    """The tokens of a part count as computed; when nothing is left, an output is on its way, and `drafts` are made.
+
+    What is computed beyond all that is known are drafts; of those made before, the others are dropped.
+    """
     state = part.state
     part.decodes = not state.prefilling
     state.computed_tokens += part.tokens
     state.in_flight_tokens += part.tokens
-    if state.computed_tokens == state.known_tokens:
+    state.drafts = 0
+    if state.computed_tokens >= state.known_tokens:
         part.emits, state.prefilling = True, False
-        state.promised_tokens += 1
-
-
-def text_of(request: Request, tokens: int) -> list[Hashable]:
-    """The first `tokens` tokens of its prompt and answer: of each the text it is from, and its place there."""
-    shared = [(key, place) for key, count in request.shared_text for place in range(count)]
-    own_text = ("request", request.request_id) if request.own_text is None else request.own_text
-    return [*shared, *((own_text, place) for place in range(tokens - len(shared)))]
+        part.draft_tokens = state.computed_tokens - state.known_tokens
+        state.promised_tokens += 1 + part.draft_tokens
+        state.drafts = drafts
 
 
 def blocks_of(tokens: int, engine: EngineSpec) -> int:
@@ -363,32 +395,3 @@ def blocks_of(tokens: int, engine: EngineSpec) -> int:
 def seats_of(engine: EngineSpec) -> int:
     """How many may run at once."""
     return min(engine.max_num_seqs, engine.max_num_active_seqs or engine.max_num_seqs)
-
-
-def batch_of(iteration: Iteration, pads: bool, tile_tokens: int) -> Batch:
-    """What is executed: decodes, slots of finished members, and prompt chunks, padded to the longest where `pads`."""
-    decodes = [part for part in iteration.parts if part.decodes]
-    chunks = [(part.tokens, part.start) for part in iteration.parts if not part.decodes]
-    if pads and chunks:
-        longest = max(tokens for tokens, _ in chunks)
-        chunks = [(longest, start) for _, start in chunks]
-    emitting = [part.state for part in iteration.parts if part.emits]
-    return Batch(
-        len(decodes) + len(iteration.padding),
-        sum(part.start + 1 for part in decodes) + sum(state.computed_tokens for state in iteration.padding),
-        len(chunks),
-        sum(tokens for tokens, _ in chunks),
-        sum(pairs(tokens, start) for tokens, start in chunks),
-        sum(tokens + start for tokens, start in chunks),
-        sum(math.ceil(tokens / tile_tokens) for tokens, _ in chunks),
-        sum(_tile_keys(tokens, start, tile_tokens) for tokens, start in chunks),
-        max([*(tokens + start for tokens, start in chunks), *(part.start + 1 for part in decodes)]) if chunks else 0,
-        sum((state.request.service_s or 0.0) / state.output_tokens for state in emitting),
-    )
-
-
-def _tile_keys(new: int, cached: int, tile_tokens: int) -> int:
-    """Keys that the tiles of a chunk see, each up to its end; a single token sees its own."""
-    if new == 1:
-        return cached + 1
-    return math.floor(math.ceil(new / tile_tokens) * (cached + (new + tile_tokens) / 2))

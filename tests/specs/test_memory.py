@@ -112,3 +112,93 @@ def test_a_model_whose_weights_are_quantised_already_is_not_told_to_do_so():
     assert "does not fit on l4" in found
     assert "set engine.tensor_parallel_size to 8" in found
     assert "one byte a weight" not in found
+
+
+# ---- a draft model beside it -----------------------------------------------------------------------------------------
+
+DRAFTING = {"method": "draft_model", "num_speculative_tokens": 3, "acceptance": {"kind": "constant", "rate": 0.7}}
+
+
+def drafting(draft, model="llama-3.1-8b", accelerator="a100-80gb-sxm", **engine):
+    return experiment(model, accelerator, speculation=DRAFTING | {"model": draft}, **engine)
+
+
+def test_a_draft_model_takes_its_weights_and_its_part_of_every_block():
+    alone, beside = experiment(), drafting("llama-3.2-1b")
+    draft, memory = beside.engine.draft_model, beside.memory
+    assert memory.draft_weight_bytes == draft.weight_bytes
+    assert memory.draft_kv_bytes_per_block == 16 * draft.kv_bytes_per_token
+    assert memory.kv_bytes_per_block == alone.memory.kv_bytes_per_block + memory.draft_kv_bytes_per_block
+    used = memory.weight_bytes + memory.draft_weight_bytes + memory.activation_bytes + memory.kv_cache_bytes
+    limit = memory.memory_bytes * beside.engine.gpu_memory_utilization
+    assert limit - memory.kv_bytes_per_block < used <= limit
+
+
+def test_a_draft_model_leaves_fewer_blocks_and_says_so():
+    """2.5 GB of weights, and a fifth of 163,840 bytes a token."""
+    alone, beside = experiment(), drafting("llama-3.2-1b")
+    assert beside.engine.num_gpu_blocks < 0.8 * alone.engine.num_gpu_blocks
+    (note,) = beside.notes
+    assert note == "the draft model llama-3.2-1b takes 2.5 GB of each GPU and 20% of every KV block"
+
+
+def test_without_a_draft_model_memory_is_divided_as_ever():
+    lookup = {"method": "ngram", "num_speculative_tokens": 3, "acceptance": {"kind": "constant", "rate": 0.7}}
+    assert experiment(speculation=lookup).memory == experiment().memory
+    assert experiment().memory.draft_weight_bytes is None
+
+
+def test_given_blocks_are_kept_beside_a_draft_model():
+    assert drafting("llama-3.2-1b", num_gpu_blocks=500).engine.num_gpu_blocks == 500
+
+
+def test_gpus_share_a_draft_model_as_they_share_the_model():
+    one, two = drafting("llama-3.2-1b"), drafting("llama-3.2-1b", tensor_parallel_size=2)
+    assert two.memory.draft_weight_bytes == one.memory.draft_weight_bytes // 2
+    assert two.memory.draft_kv_bytes_per_block == one.memory.draft_kv_bytes_per_block // 2
+
+
+@pytest.mark.parametrize(
+    ("found", "fragments"),
+    [
+        (
+            lambda: drafting("llama-3.1-70b"),
+            [
+                "engine.speculation.model: llama-3.1-70b does not fit",
+                "beside llama-3.1-8b",
+                "141.1 GB",
+                "smaller draft",
+            ],
+        ),
+        (
+            lambda: drafting("llama-3.1-8b", accelerator="rtx-4090"),
+            ["engine.speculation.model: llama-3.1-8b does not fit", "GB short", "ngram", "tensor_parallel_size to 2"],
+        ),
+        (
+            lambda: drafting("llama-3.2-1b", model="llama-3.1-70b"),
+            ["model: llama-3.1-70b does not fit", "64.3 GB short"],
+        ),
+        (
+            lambda: drafting(WIDE_DRAFT, tensor_parallel_size=8),
+            ["engine.tensor_parallel_size: 8", "6 attention heads and 6 KV heads of wide", "use one of 1, 2"],
+        ),
+    ],
+    ids=["larger than memory", "no room beside", "the model itself", "heads"],
+)
+def test_a_draft_model_that_does_not_fit_is_refused_by_its_name(found, fragments):
+    with pytest.raises(InputError) as caught:
+        found()
+    missing = [fragment for fragment in fragments if fragment not in str(caught.value)]
+    assert not missing, f"{missing} not in: {caught.value}"
+
+
+def test_more_gpus_make_room_where_the_message_says_so():
+    with pytest.raises(InputError, match="tensor_parallel_size to 2"):
+        drafting("llama-3.1-8b", accelerator="rtx-4090")
+    assert drafting("llama-3.1-8b", accelerator="rtx-4090", tensor_parallel_size=2).engine.num_gpu_blocks > 1
+
+
+WIDE_DRAFT = {
+    "name": "wide", "hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 6,
+    "head_dim": 64, "intermediate_size": 1024, "vocab_size": 128256, "max_position_embeddings": 4096,
+}  # fmt: skip

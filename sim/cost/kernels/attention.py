@@ -9,6 +9,9 @@ a decode c + 1. With a prompt in the batch the variable-length kernel gives each
 the packing of the heads that share keys; kernels that keep it (`packs_decode_rows`) do the decodes as in the first
 form. The second arm of max() is the critical path: the longest row's tile runs on one of N_SM multiprocessors. Dao,
 "FlashAttention-2" (arXiv 2307.08691), section 3; both forms fitted on measured kernels.
+
+A decode that verifies drafts has more queries, but not more than fit into the tile that one is given: it reads its keys
+once, and multiplies each with all who see it.
 """
 
 from __future__ import annotations
@@ -46,9 +49,12 @@ class AttentionSpeed(NamedTuple):
     multiprocessors: int
 
 
-def decode_attention(heads: Heads, rows: Any, keys: Any, speed: AttentionSpeed) -> Parts:
-    """A batch that only decodes: `rows` sequences that attend to `keys` tokens in all, their new ones included."""
-    compute_s = keys * heads.decode_flops_per_key / speed.flop_per_s
+def decode_attention(heads: Heads, rows: Any, keys: Any, speed: AttentionSpeed, draft_pairs: Any = 0) -> Parts:
+    """A batch that only decodes: `rows` sequences that attend to `keys` tokens in all, their new ones included.
+
+    Drafts besides see `draft_pairs` keys, of those that are read anyway.
+    """
+    compute_s = (keys + draft_pairs) * heads.decode_flops_per_key / speed.flop_per_s
     memory_s = keys * heads.key_bytes / speed.bytes_per_s
     return Parts(compute_s, memory_s, speed.decode_start_s + rows * speed.decode_row_s)
 
@@ -66,6 +72,7 @@ class MixedAttention:
         self._packs = speed.packs_decode_rows
         self._row_s = speed.decode_row_s
         self._key_s: float = decode_attention(heads, 0, 1, speed).overlapped_s
+        self._heads, self._speed = heads, speed
 
     def seconds(self, tiles: float, tile_keys: float, decodes: float, decode_keys: float, longest: float) -> float:
         """Of one batch: what `parts` sum up to."""
@@ -75,11 +82,20 @@ class MixedAttention:
         tiles_s = self._start_s + (tiles + decodes) * self._tile_s + (tile_keys + decode_keys) * self._tile_key_s
         return max(tiles_s, longest * self._path_s)
 
-    def parts(self, tiles: Any, tile_keys: Any, decodes: Any, decode_keys: Any, longest: Any) -> Parts:
+    def drafts_s(self, decode_keys: Any, draft_pairs: Any) -> Any:
+        """How much longer decodes take that verify drafts: nothing where each has a tile to itself, which has room."""
+        if not self._packs:
+            return 0.0 * decode_keys
+        verifying = decode_attention(self._heads, 0, decode_keys, self._speed, draft_pairs)
+        return verifying.overlapped_s - decode_attention(self._heads, 0, decode_keys, self._speed).overlapped_s
+
+    def parts(
+        self, tiles: Any, tile_keys: Any, decodes: Any, decode_keys: Any, longest: Any, draft_pairs: Any = 0
+    ) -> Parts:
         """Of one batch, or of many as arrays. Waiting for the longest row counts as arithmetic."""
-        memory_s, rows_s = 0.0 * decode_keys, 0.0 * decodes
+        memory_s, rows_s = self.drafts_s(decode_keys, draft_pairs), 0.0 * decodes
         if self._packs:
-            memory_s, rows_s = decode_keys * self._key_s, decodes * self._row_s
+            memory_s, rows_s = decode_keys * self._key_s + memory_s, decodes * self._row_s
         else:
             tiles, tile_keys = tiles + decodes, tile_keys + decode_keys
         fixed_s, keys_s = self._start_s + tiles * self._tile_s, tile_keys * self._tile_key_s

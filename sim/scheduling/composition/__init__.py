@@ -38,6 +38,10 @@ class Composition(Protocol):
         """The plan decided last was executed `more` times beyond the first."""
         ...
 
+    def settle(self, plan: Plan) -> None:
+        """An iteration has run: note in its plan what only its outcome tells."""
+        ...
+
     def rested(self) -> None:
         """Nobody was there for a while."""
         ...

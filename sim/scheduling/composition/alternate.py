@@ -59,5 +59,8 @@ class Alternate:
     def repeated(self, more: int) -> None:
         """Nothing to count."""
 
+    def settle(self, plan: Plan) -> None:
+        """What comes of an iteration is known when it is decided."""
+
     def rested(self) -> None:
         """Nothing to forget."""

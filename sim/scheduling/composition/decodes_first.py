@@ -51,6 +51,9 @@ class DecodesFirst:
     def repeated(self, more: int) -> None:
         """All who run keep their order."""
 
+    def settle(self, plan: Plan) -> None:
+        """What comes of an iteration is known when it is decided."""
+
     def rested(self) -> None:
         """Nothing to forget."""
 

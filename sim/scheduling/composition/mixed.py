@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sim.scheduling.admission import admit
 from sim.scheduling.findable import publish
 from sim.scheduling.formation.cadence import PrefillCadence
-from sim.scheduling.plan import Plan
+from sim.scheduling.plan import Blocker, Plan
 from sim.scheduling.preemption.swap import swap_in
 from sim.scheduling.running import run
 from sim.scheduling.state import RequestState
@@ -41,11 +41,7 @@ class Mixed:
         core, cadence = self._core, self._cadence
         threshold = self._prefill_threshold() if self._threshold else UNLIMITED
         held = cadence.counts and cadence.holds(core.past_prompt)
-        if core.own_texts.overheard:
-            publish(core)
-            budget = walk_running(core, plan, threshold, held)
-        else:
-            budget = run(core, plan, threshold, held)
+        budget = self._run(plan, threshold, held)
         if plan.preempted and self._after_preemption == "nobody":
             plan.blocked_by = "preemption"
         elif plan.preempted:
@@ -54,11 +50,26 @@ class Mixed:
             if core.swapped:
                 budget = swap_in(core, plan, budget)
             if core.waiting:
-                plan.blocked_by = admit(core, plan, budget, threshold, held)
+                plan.blocked_by = self._admit(plan, budget, threshold, held)
         if self._orders_as_run and (plan.chunks or plan.paused or plan.swapped_in):
             _order_as_run(core, plan)
         if cadence.counts:
             cadence.note(plan, held, len(core.waiting) > 0)
+
+    def settle(self, plan: Plan) -> None:
+        """What comes of decodes and prompts is known when they are decided."""
+
+    def _run(self, plan: Plan, threshold: int, held: bool) -> int:
+        """Who runs already; returns the budget that is left."""
+        core = self._core
+        if core.own_texts.overheard:
+            publish(core)
+            return walk_running(core, plan, threshold, held)
+        return run(core, plan, threshold, held)
+
+    def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> Blocker | None:
+        """Who waits."""
+        return admit(self._core, plan, budget, threshold, held)
 
     def _admit_others(self, plan: Plan, budget: int) -> None:
         """After a preemption: who waited before may start (vLLM V0), or who is first in the queue now (Sarathi).

@@ -44,5 +44,8 @@ class PrefillFirst:
     def repeated(self, more: int) -> None:
         """Nothing to remember."""
 
+    def settle(self, plan: Plan) -> None:
+        """What comes of an iteration is known when it is decided."""
+
     def rested(self) -> None:
         """Nothing to forget."""

@@ -86,6 +86,9 @@ class PrefillUntilFull:
         for _ in range(more):
             self._outputs.decay()
 
+    def settle(self, plan: Plan) -> None:
+        """What comes of an iteration is known when it is decided."""
+
     def rested(self) -> None:
         """The estimate starts anew when nobody is there."""
         self._outputs.reset()

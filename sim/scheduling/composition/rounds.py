@@ -58,6 +58,9 @@ class Rounds:
         """Passes of decodes."""
         self._waited += more
 
+    def settle(self, plan: Plan) -> None:
+        """What comes of an iteration is known when it is decided."""
+
     def rested(self) -> None:
         """Nothing to forget."""
 

@@ -12,7 +12,6 @@ from sim.scheduling.order.fcfs import FcfsOrder
 from sim.scheduling.order.priority import PriorityOrder
 from sim.scheduling.order.shortest_predicted import ShortestPredictedOrder
 from sim.scheduling.state import RequestState
-from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 
@@ -21,8 +20,6 @@ class Order(Protocol):
 
     last_admitted_gives_way: bool
     """Whether the victim is always the last of the running."""
-
-    def __init__(self, engine: EngineSpec) -> None: ...
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[RequestState]:

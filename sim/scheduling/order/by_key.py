@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from sim.scheduling.state import RequestState
-from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 Key = tuple[int, int]
@@ -18,7 +17,7 @@ class KeyOrder(ABC):
 
     last_admitted_gives_way = False
 
-    def __init__(self, engine: EngineSpec) -> None:
+    def __init__(self) -> None:
         self._heap: list[tuple[Key, RequestState]] = []
 
     @staticmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 
 from sim.scheduling.state import RequestState
-from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
 
@@ -14,19 +13,9 @@ class FcfsOrder(deque[RequestState]):
 
     last_admitted_gives_way = True
     push = deque.append
+    push_preempted = deque.appendleft
     pop = deque.popleft
     push_first = deque.appendleft
-
-    def __init__(self, engine: EngineSpec) -> None:
-        super().__init__()
-        self._requeues_last = engine.requeue == "tail"
-
-    def push_preempted(self, state: RequestState) -> None:
-        """Back to the head, or behind everybody."""
-        if self._requeues_last:
-            self.append(state)
-        else:
-            self.appendleft(state)
 
     def would_be_first(self, request: Request) -> bool:
         """Only if nobody waits."""
@@ -39,3 +28,9 @@ class FcfsOrder(deque[RequestState]):
     def victim(self, running: dict[RequestState, None]) -> RequestState:
         """The last admitted."""
         return next(reversed(running))
+
+
+class FcfsFromTheTail(FcfsOrder):
+    """Preempted requests queue up behind everybody (SGLang, FastGen)."""
+
+    push_preempted = deque.append

@@ -115,6 +115,7 @@ def _requests(described: list[Record]) -> list[Request]:
                 _count(item, "output_len"),
                 item.get("priority", 0),
                 max_new_tokens=item.get("max_new_tokens"),
+                accept=tuple(item["accept"]) if item.get("accept") else None,
                 shared_text=shared,
             )
         )
