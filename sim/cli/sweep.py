@@ -171,7 +171,7 @@ def _x_label(key: str, experiment: Experiment) -> str:
 
 
 def _line_name(axis: Axis, value: object) -> str:
-    """A line's part of the legend; presets say in words what they are."""
-    if axis.key == "engine.preset":
+    """A line's part of the legend; presets of the catalogue say in words what they are."""
+    if axis.key == "engine.preset" and str(value) in catalogue.names("engines"):
         return f"{value}: {catalogue.entry('engines', str(value), axis.key)['summary']}"
     return f"{axis.key.rpartition('.')[2]} {value}"

@@ -99,14 +99,26 @@ def test_one_numeric_axis_has_a_picture_and_no_sentences(sweep, tmp_path):
 
 
 def test_without_a_numeric_axis_the_picture_has_a_row_a_run(drawn):
-    presets = ("--vary", "engine.preset=static,orca,vllm-v0", "--vary", "engine.order=fcfs,priority")
+    presets = (
+        "--vary",
+        "engine.preset=static,orca,vllm-v0",
+        "--vary",
+        "workload.arrivals.process=poisson,deterministic",
+    )
     figure = drawn(*presets, "--vary", "engine.max_num_seqs=8")
     labels = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
-    assert labels == [
-        f"{name}, order {order}" for name in ("static", "orca", "vllm-v0") for order in ("fcfs", "priority")
-    ]
+    processes = ("poisson", "deterministic")
+    assert labels == [f"{name}, process {process}" for name in ("static", "orca", "vllm-v0") for process in processes]
     kinds = {text.get_text() for text in figure.legends[0].get_texts()}
     assert kinds > {"a batch runs to its end", "whole prompts beside decodes", "prompts alone, decodes wait"}
+
+
+@pytest.mark.parametrize("words", [(), RATES], ids=["rows", "lines"])
+def test_a_preset_of_ones_own_is_in_the_picture_by_its_path(drawn, tmp_path, words):
+    (tmp_path / "mine.yaml").write_text("base: orca\nvalues: {max_num_seqs: 4}\n", encoding="utf-8")
+    figure = drawn("--vary", "engine.preset=orca,mine.yaml", *words)
+    names = [text.get_text() for text in [*figure.axes[0].get_yticklabels(), *figure.legends[0].get_texts()]]
+    assert any("mine.yaml" in name for name in names)
 
 
 @pytest.mark.parametrize(
