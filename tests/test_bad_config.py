@@ -416,6 +416,11 @@ CONTRADICTIONS = [
         {"vary": {"engine.preset": ["static", "orca"], "seed": [1, 2]}},
         ["vary", "engine.preset, seed", "single experiment", "servesim sweep", "--set vary={}", "engine.preset="],
     ),
+    (
+        "two_sizes_of_the_pool",
+        {"engine.kv_pool_tokens": 32768, "engine.num_gpu_blocks": 2000},
+        ["engine", "kv_pool_tokens 32768", "num_gpu_blocks 2000", "keep one"],
+    ),
     ("slot_gate_on_pages", {"engine.gate": "slot"}, ["engine", "gate slot", "paged", "drop gate"]),
     (
         "timeout_without_batch",

@@ -77,10 +77,9 @@ def _of_blocks(engine: EngineSpec) -> str | None:
         return "release next_call is FastGen's (composition decodes_first); use on_finish"
     if engine.requeue == "tail" and engine.order != "fcfs":
         return f"requeue tail with order {engine.order}, which has a place for everybody; use head"
-    if engine.kv_pool_tokens is not None and engine.num_gpu_blocks is not None:
-        return (
-            f"kv_pool_tokens {engine.kv_pool_tokens} and num_gpu_blocks {engine.num_gpu_blocks} say the same; keep one"
-        )
+    pool_tokens, blocks = engine.kv_pool_tokens, engine.num_gpu_blocks
+    if pool_tokens is not None and blocks not in (None, pool_tokens // engine.block_size):
+        return f"kv_pool_tokens {pool_tokens} and num_gpu_blocks {blocks} say different things; keep one"
     return _of_chunks(engine)
 
 
