@@ -101,7 +101,9 @@ def assert_equal_totals(log: RunLog, plain: PlainEngine) -> None:
     found = sum(state.cached_tokens for state in plain.states)
     wanted = sum(state.request.prompt_tokens for state in plain.states) - found + outputs - len(plain.states)
     assert totals.emitted_tokens == outputs
-    assert core.dropped_tokens == sum(part.tokens for iteration in plain.log for part in iteration.parts) - wanted
+    parts = [part for iteration in plain.log for part in iteration.parts]
+    in_vain = sum(1 + part.draft_tokens for part in parts if part.emits) - outputs
+    assert core.dropped_tokens == sum(part.tokens for part in parts) - in_vain - wanted
     assert (core.pool.free_blocks, core.stored_tokens) == (core.pool.total_blocks, 0)
     assert (len(core.running), len(core.waiting), len(core.prefilling), core.decodes.count) == (0, 0, 0, 0)
 

@@ -9,13 +9,17 @@ from sim.cost.kernel_model import KernelModel
 from sim.cost.per_request import PerRequestModel
 from sim.cost.roofline import RooflineModel
 from sim.cost.speculative import DraftCost, SpeculativeModel
+from sim.cost.swapping import SwappingModel
 from sim.specs.cost import AffineCost, ConstantCost, KernelsCost, PerRequestCost, RooflineCost
 from sim.specs.experiment import Experiment
 
 
 def cost_model(experiment: Experiment) -> CostModel:
     """The cost model an experiment asks for."""
-    model, speculation = _cost_of(experiment), experiment.engine.speculation
+    model, engine = _cost_of(experiment), experiment.engine
+    speculation = engine.speculation
+    if engine.preemption_mode == "swap":
+        return SwappingModel(model, experiment.memory.kv_bytes_per_block / experiment.accelerator.host_link_bytes_per_s)
     if speculation is None:
         return model
     return SpeculativeModel(model, _cost_of_drafting(experiment), speculation.num_speculative_tokens)

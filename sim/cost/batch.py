@@ -26,6 +26,7 @@ class Batch(NamedTuple):
     in for): they pass through the projections, the LM head and the sampler, and attend to what their request attends
     to, whose keys and values are read once. That context then reaches to the last draft. `draft_pairs` sums over
     requests the keys that as many tokens see after those cached, `pairs(drafts, start)`: of all rows but the last.
+    `swapped_blocks` of KV memory are copied to the host or back before anything is computed.
     """
 
     decode_requests: int = 0
@@ -40,6 +41,7 @@ class Batch(NamedTuple):
     service_s: float = 0.0
     draft_tokens: int = 0
     draft_pairs: int = 0
+    swapped_blocks: int = 0
 
     @property
     def tokens(self) -> int:

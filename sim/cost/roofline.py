@@ -84,7 +84,7 @@ class RooflineModel:
 
     def verify_s(self, batch: Batch, logit_rows: int | None = None) -> float:
         """The same where drafts are verified; a draft model wants logits of fewer rows (`logit_rows`)."""
-        decodes, keys, prefills, prefill_tokens, pairs, prefill_keys, *_, drafts, draft_pairs = batch
+        decodes, keys, prefills, prefill_tokens, pairs, prefill_keys, *_, drafts, draft_pairs, _ = batch
         sequences = decodes + prefills
         rows, logits = decodes + prefill_tokens + drafts, sequences + drafts if logit_rows is None else logit_rows
         rows_s, logits_s = self._rows_s.get(rows), self._logits_s.get(logits)

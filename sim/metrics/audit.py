@@ -46,7 +46,7 @@ def _laws(run: FinishedRun) -> Iterator[tuple[str, float, float]]:
     yield "tokens emitted = output tokens of the requests", totals.emitted_tokens, output_tokens
     yield "gaps between tokens = output tokens after the first", run.gaps.sample.size, output_tokens - len(requests)
     yield (
-        "tokens computed, of drafts the right ones = prompts - cached + outputs but the last + recomputed",
+        "tokens computed = prompts - cached + outputs but the last + recomputed",
         int(((executed_tokens(runs) - runs["padding_tokens"]) * runs["iterations"]).sum()) + totals.accepted_tokens,
         prompt_tokens - cached_tokens + output_tokens - len(requests) + core.dropped_tokens,
     )

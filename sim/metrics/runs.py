@@ -112,8 +112,9 @@ def _middle_batch(runs: Any) -> Batch:
     columns = {name: np.asarray(runs[name], float) for name in COUNTED}
     columns["decode_context_tokens"] = columns["decode_context_tokens"] + grown
     columns["service_s"] = np.asarray(runs["first_step_s"])
-    columns |= {name: np.asarray(runs[name], float) for name in ("draft_tokens", "draft_pairs") if name in runs}
-    return Batch(*columns.values())  # type: ignore[arg-type]
+    more = ("draft_tokens", "draft_pairs", "swapped_blocks")
+    columns |= {name: np.asarray(runs[name], float) for name in more if name in runs}
+    return Batch(**columns)  # type: ignore[arg-type]
 
 
 def blocked_s(runs: Any, seconds: FloatArray) -> dict[str, float]:

@@ -29,6 +29,7 @@ class RequestState:
     With speculation a request past its prompt is `verifying` instead: it has `drafts` for its next round, of which
     `accepted` says how many are right, round by round, and `spoken_tokens` outputs are there; those under way count as
     known. Of its `computed_tokens` the last `in_flight_tokens` still run; the first `findable_tokens` can be found.
+    Its last preemption threw `given_up_tokens` away.
     """
 
     computed_tokens: int = 0
@@ -46,6 +47,7 @@ class RequestState:
     spoken_tokens: int = 0
     in_flight_tokens: int = 0
     findable_tokens: int = 0
+    given_up_tokens: int = 0
     text: Text = ()
     own_text: Hashable = None
     shared_blocks: int = 0

@@ -45,6 +45,9 @@ held for `kv_grown_block_s` block-seconds in all."""
 DRAFT_COLUMNS = {"draft_tokens": "i", "draft_pairs": "q", "accepted_tokens": "i"}
 """Of an engine that speculates, besides: drafts that were verified, the keys they saw, and those that were right."""
 
+SWAP_COLUMNS = {"swapped_blocks": "i"}
+"""Of an engine that swaps, besides: blocks copied to the host or back before the iteration."""
+
 GAP_COLUMNS = {"request_id": "q", "tokens": "i", "gap_s": "d", "end_s": "d", "run": "q"}
 """Tokens that came later than an iteration after the one before: of preempted requests and of decodes left out.
 

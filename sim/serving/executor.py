@@ -78,6 +78,8 @@ class Executor:
             batch = Batch(decodes, context_tokens, service_s=service_s)
             if plan.draft_tokens:
                 batch = batch._replace(draft_tokens=plan.draft_tokens, draft_pairs=plan.draft_pairs)
+            if plan.swapped_in_blocks or plan.swapped_out_blocks:
+                batch = batch._replace(swapped_blocks=plan.swapped_in_blocks + plan.swapped_out_blocks)
             increment_s, iterations = self._cost.growth(batch, plan.decode_requests)
             return Execution(batch, self._cost.step_s(batch), increment_s, plan.padding_requests, iterations)
         asked_for = new_tokens = seen = there = all_tiles = tile_keys = 0
@@ -95,6 +97,8 @@ class Executor:
             all_tiles, tile_keys, longest = all_tiles + tiles, tile_keys + keys, max(longest, new + cached)
         prompts = len(plan.chunks), new_tokens, seen, there, all_tiles, tile_keys, longest
         batch = Batch(decodes, context_tokens, *prompts, service_s, plan.draft_tokens, plan.draft_pairs)
+        if plan.swapped_in_blocks or plan.swapped_out_blocks:
+            batch = batch._replace(swapped_blocks=plan.swapped_in_blocks + plan.swapped_out_blocks)
         padding_tokens = plan.padding_requests + new_tokens - asked_for
         return Execution(batch, self._cost.step_s(batch), 0.0, padding_tokens)
 

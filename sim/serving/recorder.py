@@ -20,6 +20,7 @@ from sim.serving.columns import (
     DRAFT_COLUMNS,
     GAP_COLUMNS,
     ITERATION_COLUMNS,
+    SWAP_COLUMNS,
     UNSERVED_COLUMNS,
     Columns,
     RequestTimes,
@@ -66,10 +67,13 @@ class Recorder:
     `logs` says whether it is. `start_s` is the first arrival, `end_s` the end of the last iteration.
     """
 
-    def __init__(self, on_record: Callable[[Record], None] | None = None, speculates: bool = False) -> None:
+    def __init__(
+        self, on_record: Callable[[Record], None] | None = None, speculates: bool = False, swaps: bool = False
+    ) -> None:
         self.requests = RequestTimes()
-        self.iterations = Columns(ITERATION_COLUMNS | DRAFT_COLUMNS if speculates else ITERATION_COLUMNS)
-        self._speculates = speculates
+        self._speculates, self._swaps = speculates, swaps
+        more = DRAFT_COLUMNS if speculates else SWAP_COLUMNS if swaps else {}
+        self.iterations = Columns(ITERATION_COLUMNS | more)
         self.gaps = Columns(GAP_COLUMNS)
         self.unserved = Columns(UNSERVED_COLUMNS)
         self.totals = Totals()
@@ -146,7 +150,11 @@ class Recorder:
         if plan.grown_blocks:
             self._growth.extend(plan.growth)
         self.totals.emitted_tokens += plan.iterations * plan.decode_requests
-        drafts = self._note_drafts(end_s, plan) if self._speculates else ()
+        more: tuple[int, ...] = ()
+        if self._speculates:
+            more = self._note_drafts(end_s, plan)
+        elif self._swaps:
+            more = (batch.swapped_blocks,)
         self.iterations.append(
             start_s, plan.iterations, first_s, increment_s,
             *batch[:COUNTED_FIELDS],
@@ -154,7 +162,7 @@ class Recorder:
             plan.running, plan.waiting, plan.idle_slots,
             plan.used_blocks, plan.grown_blocks, 0.0, plan.stored_tokens,
             len(plan.preempted), BLOCKERS[plan.blocked_by],
-            *drafts,
+            *more,
         )  # fmt: skip
         if plan.chunks:
             self._note_chunks(start_s, end_s, plan.chunks)
@@ -257,7 +265,7 @@ class Recorder:
                 gap_s = end_s - self._paused_s.pop(state)
                 self.gaps.append(state.request.request_id, 1, gap_s, end_s, len(self.iterations))
         for state in plan.paused:
-            if state not in self._paused_s:
+            if state not in self._paused_s and isnan(self.requests.finish_s[state.request.request_id]):
                 self._paused_s[state] = self._last_token_s(state, now_s)
         if self._stalled and plan.decode_requests:
             self.gaps.append(ANYBODY, self._stalled, end_s - self._stalled_s, end_s, len(self.iterations))

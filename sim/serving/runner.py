@@ -85,7 +85,7 @@ class Runner:
                         yield self._clock.settle()
                     plan, done = self._decide(self._last_start_s), plan
                     self._close(done)
-                    if self._somebody_left:
+                    if self._somebody_left or done.rounds:
                         self._core.take_stock(plan)
                 else:
                     self._close(plan)

@@ -66,7 +66,7 @@ def simulate(
     `on_record` receives one schedule-log line an iteration.
     """
     speculation = experiment.engine.speculation
-    clock, recorder = Clock(), Recorder(on_record, speculation is not None)
+    clock, recorder = Clock(), Recorder(on_record, speculation is not None, experiment.engine.preemption_mode == "swap")
     accepts = Acceptance(speculation, experiment.seed).of if speculation else None
     core = SchedulerCore(experiment.engine, accepts)
     executor = Executor(experiment.engine, cost_model(experiment), isinstance(experiment.cost, PerRequestCost))

@@ -47,9 +47,10 @@ class AcceleratorSpec(Spec):
     """One device. Peaks are dense (no sparsity); bandwidths in bytes per second.
 
     `memory_bytes` is what the driver reports, which is what a serving engine divides up; it differs from the GB on the
-    box. `link_bytes_per_s` is the sum of both directions of the link to its peers. `power_w` is the thermal design
-    power (TDP), the most a device draws for long. `price_per_hour` is what one costs for an hour, in any currency;
-    prices depend on contract and place, so the catalogue has none.
+    box. `link_bytes_per_s` is the sum of both directions of the link to its peers, `host_link_bytes_per_s` one
+    direction of that to the host (assumed: PCIe 4.0 x16 at four fifths of its 31.5 GB/s). `power_w` is the thermal
+    design power (TDP), the most a device draws for long. `price_per_hour` is what one costs for an hour, in any
+    currency; prices depend on contract and place, so the catalogue has none.
     """
 
     name: str
@@ -58,6 +59,7 @@ class AcceleratorSpec(Spec):
     peak_flop_per_s: dict[Literal["bfloat16", "float16", "float32", "float8", "int8", "float4"], FlopPerSecond]
     link_bytes_per_s: BytesPerSecond
     link_latency_s: LinkLatency = 5e-6
+    host_link_bytes_per_s: BytesPerSecond = 25e9
     power_w: Watts | None = None
     price_per_hour: PricePerHour | None = None
     efficiency: Efficiency = Field(default_factory=Efficiency)

@@ -19,6 +19,7 @@ the recorded RTX 4090 run of Llama-3.1-8B (vLLM 0.19.0), which reports 2,588."""
 HYPOTHETICAL = "a hypothetical machine"
 """What a note says of more KV blocks than there is memory for."""
 GB = 1e9
+GIB = 2**30
 COMFORT_BYTES, COMFORTABLE_BUDGET = 3_000_000_000, 16384
 """What a remedy must leave over before it is recommended, and the largest default token budget."""
 
@@ -60,6 +61,8 @@ def plan_memory(
             "the engine keeps one block for itself; raise it or drop the line to derive it from memory"
         )
     blocks = engine.num_gpu_blocks or available // block_bytes
+    if engine.preemption_mode == "swap" and engine.num_cpu_blocks is None:
+        engine = engine.model_copy(update={"num_cpu_blocks": int(engine.swap_space_gib * GIB) // block_bytes})
     engine, length_notes = _fit_length(engine.model_copy(update={"num_gpu_blocks": blocks}), model)
     plan = MemoryPlan(
         memory_bytes=accelerator.memory_bytes,

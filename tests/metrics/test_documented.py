@@ -11,6 +11,7 @@ import pytest
 from small_runs import ONE_TOKEN_EACH, experiment, run
 
 from sim.scheduling.plan import BLOCKERS
+from sim.serving.columns import DRAFT_COLUMNS, SWAP_COLUMNS
 from sim.study.model_uncertainty import model_uncertainty
 from sim.study.replicated import replicate
 
@@ -92,7 +93,8 @@ def test_every_column_is_documented(results, documented):
 
 def test_the_columns_of_an_iteration_are_documented_in_their_order(results):
     section = DOCUMENT.read_text(encoding="utf-8").partition("\n## An iteration\n")[2].partition("\n## ")[0]
-    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == list(results[0].iterations)
+    columns = [*results[0].iterations, *DRAFT_COLUMNS, *SWAP_COLUMNS]
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == columns
 
 
 def test_every_blocker_is_documented():

@@ -146,6 +146,8 @@ class PlainEngine:
         iteration.present = sum(state.computed_tokens > 0 for state in scheduler.running)
         iteration.used_blocks = self.engine.usable_blocks - len(scheduler.pool.free)
         iteration.stored_tokens = scheduler.stored_tokens()
+        copied = [getattr(iteration, f"swapped_{way}_blocks", 0) for way in ("in", "out")]
+        iteration.batch = iteration.batch._replace(swapped_blocks=sum(copied))
         iteration.start_s = now_s
         iteration.end_s = now_s + (total_s(self.cost.explain(iteration.batch)) if iteration.parts else 0.0)
         for part in iteration.parts:

@@ -73,10 +73,8 @@ class Verifying(Mixed):
 
     def _compute_granted(self, plan: Plan, grants: dict[RequestState, Grant]) -> None:
         core = self._core
-        plan.paused = [state for state in core.running if state.verifying and state not in grants]
-        plan.paused = [state for state in plan.paused if not self._is_done(state)]
-        if plan.paused and not any(state.verifying for state in grants):
-            plan.stalled, plan.paused = len(plan.paused), ()
+        left_out = (state for state in core.running if state.verifying and state not in grants)
+        plan.paused = [state for state in left_out if not self._is_done(state)]
         for state, (tokens, new_blocks) in grants.items():
             plan.prefills |= not state.verifying
             self._compute(plan, state, "running", tokens, new_blocks, padded=False)
@@ -88,8 +86,8 @@ class Verifying(Mixed):
             core.prefilling.remove(victim)
         del core.running[victim]
         core.stored_tokens -= victim.computed_tokens
-        if not self._is_done(victim):
-            core.dropped_tokens += victim.computed_tokens
+        victim.given_up_tokens = 0 if self._is_done(victim) else victim.computed_tokens
+        core.dropped_tokens += victim.given_up_tokens
         core.pool.release(victim, core.blocks_held(victim, 0), victim.findable_tokens // core.block_size)
         victim.computed_tokens = victim.reserved_tokens = victim.findable_tokens = victim.drafts = 0
         victim.verifying = False
@@ -192,8 +190,8 @@ class Verifying(Mixed):
             if state in core.running:
                 state.computed_tokens -= in_vain
                 core.stored_tokens -= in_vain
-            else:
-                core.dropped_tokens -= in_vain
+            else:  # of whom nothing is computed again if this was the end
+                core.dropped_tokens -= state.given_up_tokens if done.emitted == left else in_vain
             plan.accepted_tokens += done.emitted - 1
             if state in core.running:
                 state.findable_tokens = max(state.findable_tokens, state.computed_tokens - state.in_flight_tokens)
