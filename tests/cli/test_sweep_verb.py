@@ -10,7 +10,7 @@ import subprocess
 
 import pandas as pd
 import pytest
-from cli_helpers import InThisProcess, Output, servesim, servesim_here, start, wait_until, write_config
+from cli_helpers import servesim, servesim_here, start, wait_until, write_config
 from small_runs import CONSTANT, ONE_TOKEN_EACH
 
 from sim.study.sweep import parse_axis, plan_sweep
@@ -24,23 +24,6 @@ COLUMNS = [
     "p50_tpot", "p99_tpot", "p99_itl", "p50_e2e", "p99_e2e", "mean_running", "idle_slot_fraction",
     "kv_mean_used_fraction", "kv_wasted_fraction", "preemptions", "step_time_bound", "queue_blocked_by",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def sweep(tmp_path, monkeypatch, capsys):
-    """Sweeps a small config in this process; `changes` go into its file, `words` on the command line.
-
-    Pictures are composed but not painted.
-    """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
-    monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
-
-    def command(*words: object, changes: dict | None = None) -> Output:
-        write_config(tmp_path, CONSTANT, {"workload.num_requests": 30}, changes or {})
-        return servesim_here(capsys, monkeypatch, "sweep", "small.yaml", "--out", "out", *words)
-
-    return command
 
 
 def written(folder) -> dict[str, int]:
@@ -96,55 +79,6 @@ def test_one_numeric_axis_has_a_picture_and_no_sentences(sweep, tmp_path):
     assert (tmp_path / "out" / "sweep.png").is_file()
     assert "highest" not in done.err
     assert done.out.count("unknown") == 2
-
-
-def test_without_a_numeric_axis_the_picture_has_a_row_a_run(drawn):
-    presets = (
-        "--vary",
-        "engine.preset=static,orca,vllm-v0",
-        "--vary",
-        "workload.arrivals.process=poisson,deterministic",
-    )
-    figure = drawn(*presets, "--vary", "engine.max_num_seqs=8")
-    labels = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
-    processes = ("poisson", "deterministic")
-    assert labels == [f"{name}, process {process}" for name in ("static", "orca", "vllm-v0") for process in processes]
-    kinds = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert kinds > {"a batch runs to its end", "whole prompts beside decodes", "prompts alone, decodes wait"}
-
-
-@pytest.mark.parametrize("words", [(), RATES], ids=["rows", "lines"])
-def test_a_preset_of_ones_own_is_in_the_picture_by_its_path(drawn, tmp_path, words):
-    (tmp_path / "mine.yaml").write_text("base: orca\nvalues: {max_num_seqs: 4}\n", encoding="utf-8")
-    figure = drawn("--vary", "engine.preset=orca,mine.yaml", *words)
-    names = [text.get_text() for text in [*figure.axes[0].get_yticklabels(), *figure.legends[0].get_texts()]]
-    assert any("mine.yaml" in name for name in names)
-
-
-@pytest.mark.parametrize(
-    ("vary", "title"),
-    [
-        ("engine.preset=static,orca", "small: llama-3.1-8b on a100-80gb-sxm, 8 requests/s"),
-        ("engine.tensor_parallel_size=1,2", "small"),
-        ("workload.arrivals.process=poisson,deterministic", "small: llama-3.1-8b on a100-80gb-sxm"),
-    ],
-)
-def test_the_title_says_what_all_runs_have(drawn, vary, title):
-    assert drawn("--vary", vary).get_suptitle() == title
-
-
-def test_a_single_run_is_no_picture(sweep, tmp_path):
-    done = sweep("--vary", "engine.preset=static")
-    assert done.code == 0
-    assert not (tmp_path / "out" / "sweep.png").exists()
-    assert done.err.splitlines()[-1] == "note: table and runs are in out"
-
-
-def test_too_many_runs_for_a_row_each_are_a_table(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("sim.cli.sweep.MOST_ROWS", 1)
-    assert sweep(*PRESETS).code == 0
-    assert not (tmp_path / "out" / "sweep.png").exists()
-    assert len(pd.read_csv(tmp_path / "out" / "sweep.csv")) == 2
 
 
 def test_three_axes_give_every_combination(sweep, tmp_path):
@@ -288,59 +222,6 @@ def test_one_of_the_runs_of_a_file_that_varies(tmp_path, monkeypatch, capsys):
     words = ("--set", "vary={}", "--set", "engine.preset=orca", "--json", "--no-plots", "--out", "out")
     done = servesim_here(capsys, monkeypatch, "run", "small.yaml", *words)
     assert done.code == 0, done.err
-
-
-# ---- the picture -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def drawn(sweep, monkeypatch):
-    """The figure of a sweep with these words on the command line."""
-
-    def draw(*words: object, changes: dict | None = None):
-        figures = []
-        monkeypatch.setattr("sim.plots.save", lambda figure, path: figures.append(figure))
-        done = sweep(*words, changes=changes)
-        assert done.code == 0, done.err
-        return figures[0]
-
-    return draw
-
-
-USERS = {"workload.arrivals": {"process": "closed_loop", "users": 3}}
-
-
-@pytest.mark.parametrize(
-    ("vary", "label", "changes"),
-    [
-        ("workload.arrivals.rate=4,8", "arrival rate (requests/s)", {}),
-        ("workload.arrivals.users=2,4", "users", USERS),
-        ("engine.max_num_seqs=2,4", "engine.max_num_seqs", {}),
-    ],
-)
-def test_the_picture_names_what_was_varied(drawn, vary, label, changes):
-    assert {axes.get_xlabel() for axes in drawn("--vary", vary, changes=changes).axes} == {label}
-
-
-def test_the_names_of_what_was_varied_are_no_markup(tmp_path):
-    words = ("--set", "workload.tenants={a: 1}", "--vary", "workload.tenants.$^_$[/b]=1,2", "--workers", 1)
-    write_config(tmp_path, CONSTANT, {"workload.num_requests": 30})
-    done = servesim(tmp_path, "sweep", "small.yaml", "--out", "out", *words)
-    assert (done.code, "$^_$[/b]" in done.out) == (0, True), done.err
-    assert (tmp_path / "out/sweep.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_limits_that_not_all_runs_have_are_not_drawn_nor_told(drawn, sweep):
-    words = ("--vary", "slo={p99_ttft: 1},{}", *RATES)
-    assert not [text for axes in drawn(*words).axes for text in axes.texts]
-    done = sweep(*words)
-    assert "With a stable queue" in done.err
-
-
-def test_the_picture_of_users_who_wait_speaks_of_no_unstable_queue(drawn):
-    figure = drawn("--vary", "workload.arrivals.users=2,4", changes=USERS)
-    texts = [figure.get_suptitle(), *(text.get_text() for text in figure.legends[0].get_texts())]
-    assert not any("unstable" in text for text in texts)
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------
