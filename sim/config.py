@@ -19,7 +19,7 @@ from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
-from sim.specs.presets import complete_engine, fit_whole_prompts, own_name
+from sim.specs.presets import complete_engine, fit_swap_space, fit_whole_prompts, own_name
 from sim.specs.speculative_config import SPECULATIVE_CONFIG, drafts_in_our_words
 from sim.specs.validation import SpecT, validate, written
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
@@ -142,6 +142,7 @@ def _complete(
     engine = fit_whole_prompts(engine, given, model.max_position_embeddings)
     _check_drafts(engine, model, accelerator, config.cost)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
+    engine = fit_swap_space(engine, memory.kv_bytes_per_block)
     _check_combinations(engine, config)
     return validate(
         Experiment,
@@ -177,9 +178,19 @@ def apply_override(data: dict[str, Any], override: str) -> None:
             raise InputError(f"--set '{override}': {place} is {inner!r}, not a section; set {place} itself")
         target = inner
     if sections == ["engine"]:
-        for name in [name for name in target if own_name(name) == own_name(leaf)]:
-            del target[name]
+        _drop_key(target, leaf)
     target[leaf] = parse_yaml(text, f"--set '{override}'")
+
+
+def _drop_key(engine: dict[str, Any], key: str) -> None:
+    """Take out of an engine section what it says of a key, under whichever name, and a rule in its place."""
+    preset = engine.get("preset")
+    reference = preset if isinstance(preset, str) else None
+    ours = own_name(key, reference)
+    for name in [name for name in engine if own_name(name, reference) == ours]:
+        del engine[name]
+    if isinstance(engine.get("own_rules"), dict):
+        engine["own_rules"].pop(ours, None)
 
 
 def load_model(reference: str | dict[str, Any], folder: Path = Path(), field: str = "model") -> ModelSpec:

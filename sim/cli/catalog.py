@@ -1,4 +1,4 @@
-"""`servesim catalog`: what ships, or everything about one model or accelerator, also one of the user's own."""
+"""`servesim catalog`: what ships, or all about one model, accelerator or preset, also one of the user's own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from rich.table import Table
 
 from sim.cli.format import empty_table
 from sim.cli.options import JsonOption, stdout
+from sim.cli.presets import presets_table, print_preset
 from sim.config import load_accelerator, load_model
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.facts import accelerator_facts, model_facts, preset_facts
+from sim.specs.preset_file import Preset, preset_of
 from sim.specs.yaml_file import dump_yaml, read_mapping
 from sim.study.store import to_json
 
@@ -29,31 +31,43 @@ def catalog_command(
 ) -> None:
     """List the models, accelerators and engine presets that ship, or show one with what follows from it."""
     if name is not None:
-        facts = _facts(name)
-        print(to_json(facts) if json_ else dump_yaml(facts).rstrip())
+        _show(name, json_)
         return
     models = [model_facts(load_model(entry)) for entry in catalogue.names("models")]
     accelerators = [accelerator_facts(load_accelerator(entry)) for entry in catalogue.names("accelerators")]
-    engines = [preset_facts(entry) for entry in catalogue.names("engines")]
+    presets = [preset_of(entry) for entry in catalogue.names("engines")]
     if json_:
+        engines = [preset_facts(preset) for preset in presets]
         print(to_json({"models": models, "accelerators": accelerators, "engines": engines}))
         return
     stdout.print(_models_table(models))
     stdout.print(_accelerators_table(accelerators))
-    for engine in engines:
-        print(f"{engine['name']:10} {engine['summary']}")
+    stdout.print(presets_table(presets))
 
 
-def _facts(name: str) -> dict[str, Any]:
+def _show(name: str, json_: bool) -> None:
+    found = _found(name)
+    if isinstance(found, Preset) and not json_:
+        print_preset(found)
+        return
+    facts = preset_facts(found) if isinstance(found, Preset) else found
+    print(to_json(facts) if json_ else dump_yaml(facts).rstrip())
+
+
+def _found(name: str) -> dict[str, Any] | Preset:
+    """The facts of a model or an accelerator, or a preset."""
     if catalogue.is_path(name):
-        is_accelerator = "memory_bytes_per_s" in read_mapping(Path(name))
+        content = read_mapping(Path(name))
+        if "values" in content:
+            return preset_of(name)
+        is_accelerator = "memory_bytes_per_s" in content
         return accelerator_facts(load_accelerator(name)) if is_accelerator else model_facts(load_model(name))
     if name in catalogue.names("accelerators"):
         return accelerator_facts(load_accelerator(name))
     if name in catalogue.names("models"):
         return model_facts(load_model(name))
     if name in catalogue.names("engines"):
-        return preset_facts(name)
+        return preset_of(name)
     known = catalogue.names("models") + catalogue.names("accelerators") + catalogue.names("engines")
     raise InputError(
         f"'{name}' is neither a model nor an accelerator nor an engine preset of the catalogue; "

@@ -79,7 +79,9 @@ def _options(
     ] = False,
 ) -> None:
     if allow_code:
-        os.environ["SERVESIM_ALLOW_CODE"] = "1"
+        from sim.specs.own_code import ALLOW_CODE  # pydantic is slow to import
+
+        os.environ[ALLOW_CODE] = "1"
     if version:
         print(__version__)
         raise typer.Exit

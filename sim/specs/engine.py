@@ -13,6 +13,7 @@ from sim.errors import InputError
 from sim.specs.axes import disagreement
 from sim.specs.base import Fraction, PositiveInt, Spec
 from sim.specs.model import ModelSpec
+from sim.specs.own_code import RuleAxis
 from sim.specs.speculation import SpeculationSpec
 
 NOT_YET = {
@@ -48,9 +49,7 @@ class EngineSpec(Spec):
 
     preset: str
     preset_version: str
-    own_rules: dict[Literal["composition", "formation", "gate", "kv_allocation", "order"], str] = Field(
-        default_factory=dict
-    )
+    own_rules: dict[RuleAxis, str] = Field(default_factory=dict)
 
     # limits
     max_num_seqs: PositiveInt
@@ -116,26 +115,7 @@ class EngineSpec(Spec):
 
     @model_validator(mode="after")
     def _axes_agree(self) -> EngineSpec:
-        if (self.gate == "slot") != (self.kv_allocation == "reserved"):
-            raise ValueError(
-                f"gate {self.gate} with kv_allocation {self.kv_allocation}: reserved memory is admitted by slot and "
-                "only reserved memory is; drop gate"
-            )
-        if self.formation_timeout_s > 0 and self.formation == "continuous":
-            raise ValueError(
-                f"formation_timeout_s {self.formation_timeout_s:g} needs formation drain_then_fill (preset static); "
-                "set it to 0 or change the preset"
-            )
-        if self.release == "batch_end" and self.formation == "continuous":
-            raise ValueError("release batch_end needs formation drain_then_fill (preset static); use on_finish")
-        if self.release == "batch_end" and self.kv_allocation == "paged":
-            raise ValueError("release batch_end needs kv_allocation reserved, whose slots it holds; use on_finish")
-        if self.release == "batch_end" and self.async_scheduling:
-            raise ValueError(
-                "async_scheduling decides the next iteration ahead, which release batch_end (preset static) does not "
-                "allow: it keeps every slot until the last answer; set async_scheduling to false or use on_finish"
-            )
-        if not self.own_rules and (wrong := disagreement(self)):
+        if wrong := disagreement(self):
             raise ValueError(wrong)
         return self
 
@@ -189,6 +169,11 @@ class EngineSpec(Spec):
         return self.speculation.draft_slots if self.speculation else 0
 
     @property
+    def rule_files(self) -> tuple[str, ...]:
+        """Paths of the Python files that rules of the user's own are in."""
+        return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in self.own_rules.values()))
+
+    @property
     def resolved_max_model_len(self) -> int:
         """The longest sequence in tokens, once memory has been divided up."""
         if self.max_model_len is None:
@@ -211,17 +196,18 @@ class EngineSpec(Spec):
     def longest_sequence_tokens(self) -> int:
         """Prompt plus output that one request may have: the model length, or all KV memory where that is less.
 
-        Of the memory a watermark that even an idle engine keeps is left out, a block that coming back from the host
-        asks for, what a draft model writes ahead, and what gates that look ahead want to be left.
+        Of the memory a watermark that even an idle engine keeps is left out, or the block that must be free for
+        whoever goes on; one that coming back from the host asks for; what a draft model writes ahead; and what gates
+        that look ahead want to be left.
         """
         kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
-        blocks = self.usable_blocks - kept - (self.preemption_mode == "swap")
+        spare = self.pressure.startswith("no_free_block")
+        blocks = self.usable_blocks - max(kept, spare) - (self.preemption_mode == "swap")
         if self.gate == "future_peak":  # who is alone may add so much by the gate's count
             chunks = blocks * self.block_size // max(self.long_prefill_token_threshold, 1) + 1
             blocks -= (8 + chunks * (self.router_max_wait_tokens + 1)) // self.block_size + 1
-        if self.gate == "expected_outputs":
-            return min(self.resolved_max_model_len, (blocks - 2) * self.block_size - 6)
-        return min(self.resolved_max_model_len, blocks * self.block_size - self.num_lookahead_tokens)
+        kept_tokens = 2 * self.block_size + 6 if self.gate == "expected_outputs" else self.num_lookahead_tokens
+        return max(min(self.resolved_max_model_len, blocks * self.block_size - kept_tokens), 0)
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that `tokens` tokens fill, the last one perhaps in part."""

@@ -56,5 +56,5 @@ class Experiment(Spec):
 
     @property
     def input_files(self) -> tuple[str, ...]:
-        """Paths of all files that it depends on: its own, its model's and accelerator's, its requests'."""
-        return (*self.read_from, *self.workload.input_files)
+        """Paths of all files that it depends on: its own, its model's and accelerator's, its rules', its requests'."""
+        return (*self.read_from, *self.engine.rule_files, *self.workload.input_files)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.specs import catalogue
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.model import ModelSpec
+from sim.specs.preset_file import Preset
 
 
 def model_facts(model: ModelSpec) -> dict[str, Any]:
@@ -39,6 +39,6 @@ def accelerator_facts(accelerator: AcceleratorSpec) -> dict[str, Any]:
     }
 
 
-def preset_facts(name: str) -> dict[str, Any]:
-    """The engine preset as its file has it: what keys of `engine` get that an experiment leaves out."""
-    return {"kind": "engine", "name": name, **catalogue.entry("engines", name, "engine.preset")}
+def preset_facts(preset: Preset) -> dict[str, Any]:
+    """An engine preset: what keys of `engine` get that an experiment leaves out, and what else they may be called."""
+    return {"kind": "engine", **preset.model_dump(by_alias=True, exclude={"base"})}

@@ -1,23 +1,9 @@
-"""Engine presets: a framework's values on our axes, and its own names for them.
-
-A preset is a file in catalogue/engines:
-
-    summary, version     what it is, and what it was read from
-    values               every key of `EngineSpec` that has no default of its own
-    by_memory            defaults by the size of the GPU's memory: the first row that matches
-    without              keys that mean nothing to this engine, and why
-    arguments            the framework's own names: for a key of ours, or {key: {its value: ours}}
-    whole_prompts        keys that are raised to max_model_len unless they are given
-    only                 arguments whose other values are not modelled: the value that is accepted
-
-A preset of the user's own is such a file by path, of which only `values` must be there; with `base` it has the values
-and the names of the preset that it says, but for its own.
-"""
+"""From what an experiment says of its engine to a complete one: the preset's values, and arguments by their names."""
 
 from __future__ import annotations
 
-import os
-from functools import cache
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +11,15 @@ from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.engine import NOT_YET, EngineSpec
+from sim.specs.own_code import located_rules, names_code
+from sim.specs.preset_file import Preset, own_name, preset_of
 from sim.specs.validation import validate, written
-from sim.specs.yaml_file import read_mapping
+
+__all__ = [
+    "DEFAULT_PRESET", "complete_engine", "engine_from_arguments", "fit_swap_space", "fit_whole_prompts", "own_name",
+]  # fmt: skip
 
 DEFAULT_PRESET = "vllm-v1"
-KEYS = ("summary", "version", "base", "values", "by_memory", "without", "arguments", "whole_prompts", "only")
-ALLOW_CODE = "SERVESIM_ALLOW_CODE"
-"""The environment variable that lets experiment files name Python code."""
 GIB = 2**30
 
 
@@ -42,50 +30,90 @@ def complete_engine(
 
     Paths (of a preset, of rules of the user's own) are relative to `folder`.
     """
-    name = given.get("preset", DEFAULT_PRESET)
-    if not isinstance(name, str):
-        presets = did_you_mean("", catalogue.names("engines"))
-        raise InputError(f"engine.preset: got {name!r}, must be a name; {presets}")
-    if catalogue.is_path(name):
-        name = str(catalogue.find_file(name, "engine.preset", folder))
-    preset = _entry(name)
-    values = {"preset": name, "preset_version": preset["version"], **preset["values"]}
-    values |= _defaults_by_memory(preset.get("by_memory", []), accelerator)
-    ours, names = in_our_words({**given, "preset": name}, name)
-    ours = _own_rules_apart(ours, folder)
+    reference = _reference(given.get("preset", DEFAULT_PRESET), folder)
+    preset = preset_of(reference)
+    values = _preset_values(preset, reference, accelerator)
+    ours, names = in_our_words({**given, "preset": reference}, preset)
+    ours = _rules_apart(ours, {key: f"engine.{name}" for key, name in names.items()}, folder)
+    rules = {key: rule for key, rule in values["own_rules"].items() if key not in ours} | ours["own_rules"]
     if "kv_allocation" in ours and "gate" not in ours:
         paged_gate = values["gate"] if values["gate"] != "slot" else "whole_prompt"
         ours = {**ours, "gate": "slot" if ours["kv_allocation"] == "reserved" else paged_gate}
-    engine = _in_blocks(_validate_engine(values | ours, names, "engine"))
-    unused = {key: why for key, why in preset.get("without", {}).items() if ours.get(key) is not None}
-    notes = [f"engine.{key} {ours[key]} has no effect under preset {name}: {why}" for key, why in unused.items()]
-    return engine.model_copy(update=dict.fromkeys(unused)), notes
+    engine = _in_blocks(_validate_engine(values | ours | {"own_rules": rules}, names, "engine"), names)
+    unused = {key: why for key, why in preset.without.items() if ours.get(key, values.get(key)) != values.get(key)}
+    notes = [
+        f"engine.{names[key]} {ours[key]} has no effect under preset {preset.name}: {why}"
+        for key, why in unused.items()
+    ]
+    return engine.model_copy(update={key: values.get(key) for key in unused}), notes
 
 
 def fit_whole_prompts(engine: EngineSpec, given: dict[str, Any], model_len: int) -> EngineSpec:
     """Where the framework sizes its token budget for the longest prompt, that unless a budget was given."""
-    ours, _ = in_our_words(given, engine.preset)
+    preset = preset_of(engine.preset)
+    ours, _ = in_our_words(given, preset)
     length = engine.max_model_len or model_len
-    keys = [key for key in _entry(engine.preset).get("whole_prompts", []) if key not in ours]
+    keys = [key for key in preset.whole_prompts if key not in ours]
     return engine.model_copy(update={key: max(getattr(engine, key), length) for key in keys})
+
+
+def fit_swap_space(engine: EngineSpec, block_bytes: int) -> EngineSpec:
+    """Blocks on the host as `swap_space_gib` has room for (per GPU, as in vLLM), unless their number was given."""
+    if engine.preemption_mode != "swap" or engine.num_cpu_blocks is not None:
+        return engine
+    return engine.model_copy(update={"num_cpu_blocks": int(engine.swap_space_gib * GIB) // block_bytes})
 
 
 def engine_from_arguments(preset: str, arguments: dict[str, Any], field: str) -> EngineSpec:
     """The preset with a framework's arguments in place of its defaults; no GPU is asked for the others."""
-    entry = _entry(preset)
-    values = {"preset": preset, "preset_version": entry["version"], **entry["values"]}
-    ours, names = in_our_words(arguments, preset)
-    return _in_blocks(_validate_engine(values | ours, names, field))
+    shipped = preset_of(preset)
+    values = {"preset": preset, "preset_version": shipped.version, **shipped.values}
+    ours, names = in_our_words(arguments, shipped)
+    return _in_blocks(_validate_engine(values | ours, names, field), names)
 
 
-def _in_blocks(engine: EngineSpec) -> EngineSpec:
-    """A pool that was given in tokens counts in full blocks."""
-    if engine.kv_pool_tokens is None:
-        return engine
-    return engine.model_copy(update={"num_gpu_blocks": engine.kv_pool_tokens // engine.block_size})
+# ---- the preset ------------------------------------------------------------------------------------------------------
 
 
-def in_our_words(given: dict[str, Any], preset: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _reference(name: Any, folder: Path) -> str:
+    """A catalogue name, or the absolute path of a preset's file."""
+    names = catalogue.names("engines")
+    if not isinstance(name, str):
+        raise InputError(f"engine.preset: got {written(name)}, must be a name or a path; {did_you_mean('', names)}")
+    if not catalogue.is_path(name):
+        return name
+    hint = f", or use a catalogue name ({', '.join(names)})"
+    return str(catalogue.find_file(name, "engine.preset", folder, hint=hint))
+
+
+def _preset_values(preset: Preset, reference: str, accelerator: AcceleratorSpec) -> dict[str, Any]:
+    """The preset's values on this accelerator, its rules in Python apart; a file of the user's must be right alone."""
+    values = {"preset": reference, "preset_version": preset.version, **preset.values}
+    values |= _defaults_by_memory(preset, accelerator)
+    if not catalogue.is_path(reference):
+        return values | {"own_rules": {}}
+    fields = {key: f"{reference}: values.{key}" for key in preset.values}
+    values = _rules_apart(values, fields, Path(reference).parent)
+    try:
+        validate(EngineSpec, values, "values")
+    except InputError as error:
+        more = " or a base that has it" if str(error).endswith("missing; add it") else ""
+        raise InputError(f"{reference}: {error}{more}") from None
+    return values
+
+
+def _defaults_by_memory(preset: Preset, accelerator: AcceleratorSpec) -> dict[str, Any]:
+    for row in preset.by_memory:
+        excepted = any(accelerator.name.startswith(prefix) for prefix in row.excepted)
+        if accelerator.memory_bytes >= row.at_least_gib * GIB and not excepted:
+            return row.values
+    return {}
+
+
+# ---- what is given ---------------------------------------------------------------------------------------------------
+
+
+def in_our_words(given: dict[str, Any], preset: Preset) -> tuple[dict[str, Any], dict[str, str]]:
     """The framework's arguments turned into our keys, and the name each was given under.
 
     Raises InputError where a key is given twice, and where the framework has no such argument.
@@ -105,31 +133,21 @@ def in_our_words(given: dict[str, Any], preset: str) -> tuple[dict[str, Any], di
     return values, names
 
 
-@cache
-def own_name(argument: str) -> str:
-    """Our name of an engine key, which may be written under a framework's."""
-    for name in catalogue.names("engines"):
-        target = _entry(name).get("arguments", {}).get(argument)
-        if target is not None:
-            return target if isinstance(target, str) else str(next(iter(target)))
-    return argument
-
-
-def _translated(argument: str, value: Any, preset: str) -> tuple[str, Any]:
+def _translated(argument: str, value: Any, preset: Preset) -> tuple[str, Any]:
     """A key of ours and its value; no key for an argument that says nothing."""
-    entry = _entry(preset)
-    target, only = entry.get("arguments", {}).get(argument), entry.get("only", {})
-    if argument in only:
-        if value != only[argument]:
+    target = preset.arguments.get(argument)
+    if argument in preset.only:
+        accepted = preset.only[argument]
+        if value != accepted or isinstance(value, bool) != isinstance(accepted, bool):
             raise InputError(
-                f"engine.{argument}: got {written(value)}, but of {preset} only {written(only[argument])} is modelled; "
+                f"engine.{argument}: got {written(value)}, but of {preset.name} only {_as_yaml(accepted)} is modelled; "
                 "set it to that or drop it"
             )
         return "", None
     if isinstance(target, dict):
         ((key, meaning),) = target.items()
         if not isinstance(value, str | bool | None) or value not in meaning:
-            allowed = " or ".join(written(each) for each in meaning)
+            allowed = " or ".join(_as_yaml(each) for each in meaning)
             raise InputError(f"engine.{argument}: got {written(value)}, must be {allowed}; correct it or drop the line")
         return key, meaning[value]
     if target is None:
@@ -137,64 +155,34 @@ def _translated(argument: str, value: Any, preset: str) -> tuple[str, Any]:
     return target or argument, value
 
 
-def _check_known(key: str, preset: str) -> None:
+def _check_known(key: str, preset: Preset) -> None:
     """Refuse a key that is neither ours nor this framework's; one of another framework's by that framework's name."""
     if key in EngineSpec.model_fields:
         return
-    own = _entry(preset)
-    known = [*EngineSpec.model_fields, *own.get("arguments", {}), *own.get("only", {})]
-    others = [name for name in catalogue.names("engines") if key in _arguments(name)]
-    if others:
-        ours = own_name(key)
-        instead = f"; here it is {ours}" if ours != key else "; drop it"
-        raise InputError(f"engine.{key}: {preset} has no such argument, it is one of {', '.join(others)}{instead}")
-    raise InputError(f"engine.{key}: unknown key; {did_you_mean(key, known)}")
+    others = [other for other in map(preset_of, catalogue.names("engines")) if key in other.argument_names]
+    if not others:
+        known = [*EngineSpec.model_fields, *preset.argument_names]
+        raise InputError(f"engine.{key}: unknown key; {did_you_mean(key, known)}")
+    owners: dict[str | None, list[str]] = {}
+    for other in others:
+        owners.setdefault(other.owner_of(key), []).append(other.name)
+    named = {owner: presets for owner, presets in owners.items() if owner is not None}
+    meant = [owner + (f" (as in {', '.join(presets)})" if len(named) > 1 else "") for owner, presets in named.items()]
+    whose = ", ".join(other.name for other in others)
+    remedy = f"here it is {' or '.join(meant)}" if meant else "drop it"
+    raise InputError(f"engine.{key}: {preset.name} has no such argument, it is one of {whose}; {remedy}")
 
 
-def _own_rules_apart(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _rules_apart(values: dict[str, Any], fields: dict[str, str], folder: Path) -> dict[str, Any]:
     """Values that name a Python file (`gate: my_gate.py:rule`) as `own_rules`; refused unless code is allowed."""
-    codes = {key: value for key, value in values.items() if isinstance(value, str) and ".py:" in value}
-    rules = {**codes, **(values.get("own_rules") or {})}
-    if not rules:
-        return values
-    if os.environ.get(ALLOW_CODE) != "1":
-        key, value = next(iter(rules.items()))
+    given = values.get("own_rules", {})
+    if not isinstance(given, dict):
         raise InputError(
-            f"engine.{key}: {written(value)} is code, which an experiment file may not bring along unasked; if you "
-            f"trust it, run servesim --allow-code VERB (or set {ALLOW_CODE}=1)"
+            f"engine.own_rules: got {written(given)}, must be a mapping of keys to FILE.py:NAME; correct it"
         )
-    found = {}
-    for key, value in rules.items():
-        file, _, name = str(value).rpartition(":")
-        found[key] = f"{catalogue.find_file(file, f'engine.{key}', folder)}:{name}"
-    return {key: value for key, value in values.items() if key not in codes} | {"own_rules": found}
-
-
-@cache
-def _entry(preset: str) -> dict[str, Any]:
-    if not catalogue.is_path(preset):
-        return catalogue.entry("engines", preset, "engine.preset")
-    data = read_mapping(Path(preset))
-    for key in data:
-        if key not in KEYS:
-            raise InputError(f"{preset}: {key}: unknown key of an engine preset; {did_you_mean(key, KEYS)}")
-    if not isinstance(data.get("values"), dict):
-        raise InputError(f"{preset}: values: must be a mapping of engine keys to values; add it")
-    base = data.get("base")
-    if base is None:
-        return {"version": "own", **data}
-    entry = catalogue.entry("engines", str(base), f"{preset}: base")
-    return {
-        **entry,
-        "version": f"own, after {base} {entry['version']}",
-        **data,
-        "values": entry["values"] | data["values"],
-    }
-
-
-def _arguments(preset: str) -> list[str]:
-    entry = _entry(preset)
-    return [*entry.get("arguments", {}), *entry.get("only", {})]
+    codes = {key: value for key, value in values.items() if names_code(value) and key != "preset"}
+    rules = located_rules({**codes, **given}, fields, folder)
+    return {key: value for key, value in values.items() if key not in codes} | {"own_rules": rules}
 
 
 def _validate_engine(values: dict[str, Any], names: dict[str, str], field: str) -> EngineSpec:
@@ -204,8 +192,25 @@ def _validate_engine(values: dict[str, Any], names: dict[str, str], field: str) 
     except InputError as error:
         place, colon, rest = str(error).partition(":")
         ours, dot, inner = place.removeprefix(f"{field}.").partition(".")
-        as_given = f"{field}.{names.get(ours)}{dot}{inner}{colon}{rest}"
-        raise InputError(as_given if ours in names else str(error)) from None
+        if ours in names:
+            raise InputError(f"{field}.{names[ours]}{dot}{inner}{colon}{rest}") from None
+        aliases = {key: name for key, name in names.items() if key != name and re.search(rf"\b{key}\b", rest)}
+        also = "; ".join(f"{name} is {key} here" for key, name in aliases.items())
+        raise InputError(f"{error} ({also})" if also else str(error)) from None
+
+
+def _in_blocks(engine: EngineSpec, names: dict[str, str]) -> EngineSpec:
+    """A pool that was given in tokens counts in full blocks."""
+    if engine.kv_pool_tokens is None:
+        return engine
+    blocks = engine.kv_pool_tokens // engine.block_size
+    if not blocks:
+        name = names.get("kv_pool_tokens", "kv_pool_tokens")
+        raise InputError(
+            f"engine.{name}: got {engine.kv_pool_tokens}, must be at least a block of {engine.block_size} tokens; "
+            "raise it or drop the line to derive it from memory"
+        )
+    return engine.model_copy(update={"num_gpu_blocks": blocks})
 
 
 def _refuse_layout(key: str, value: object) -> None:
@@ -218,10 +223,6 @@ def _refuse_layout(key: str, value: object) -> None:
         )
 
 
-def _defaults_by_memory(rows: list[dict[str, Any]], accelerator: AcceleratorSpec) -> dict[str, Any]:
-    for row in rows:
-        excepted = any(accelerator.name.startswith(prefix) for prefix in row.get("except", []))
-        if accelerator.memory_bytes >= row["at_least_gib"] * GIB and not excepted:
-            values: dict[str, Any] = row["values"]
-            return values
-    return {}
+def _as_yaml(value: Any) -> str:
+    """A value as it is written in a file."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -15,6 +15,7 @@ from sim.metrics.summary import summarise
 from sim.metrics.tables import iterations_table
 from sim.metrics.token_gaps import TokenGaps, token_gaps
 from sim.metrics.windows import windows_table
+from sim.scheduling.own_rule import own_rules_answer
 from sim.scheduling.schedule_log import Record
 from sim.serving.simulation import Watch, simulate
 from sim.specs.experiment import Experiment
@@ -62,9 +63,10 @@ def run(
     InputError for a workload that cannot be served.
     """
     workload = build_workload(experiment)
-    log = simulate(experiment, workload, on_record, watch)
-    finished = FinishedRun(experiment, workload, log)
-    summary = summarise(finished)
-    summary["sim"]["audit"] = None if log.interrupted else {"laws_checked": audit(finished), "violations": 0}
+    with own_rules_answer(experiment.engine):
+        log = simulate(experiment, workload, on_record, watch)
+        finished = FinishedRun(experiment, workload, log)
+        summary = summarise(finished)
+        summary["sim"]["audit"] = None if log.interrupted else {"laws_checked": audit(finished), "violations": 0}
     late_gaps = pd.DataFrame(log.recorder.gaps.arrays(), copy=False)
     return RunResult(experiment, summary, finished.requests, iterations_table(log.recorder), late_gaps)

@@ -170,7 +170,7 @@ def config_hash(experiment: Experiment) -> str:
 
 def input_hashes(experiment: Experiment) -> dict[str, str]:
     """SHA-256 of every file the run reads besides its config."""
-    return {path: _sha256(path) for path in experiment.workload.input_files}
+    return {path: _sha256(path) for path in (*experiment.engine.rule_files, *experiment.workload.input_files)}
 
 
 def _sha256(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -25,7 +26,8 @@ def test_the_list_is_readable_too():
     shown = catalog().stdout
     assert "671.03 B" in shown
     assert "37 FLOP/B" in shown
-    assert "continuous batching, paged memory" in shown
+    assert re.search(r"^ +vllm-v1 +continuous batching, paged memory *$", shown, re.MULTILINE)
+    assert max(map(len, shown.splitlines())) <= 120
 
 
 def test_a_model_with_what_follows_from_it():
@@ -50,7 +52,35 @@ def test_an_engine_preset_with_its_values():
     assert (facts["kind"], facts["name"], facts["version"]) == ("engine", "vllm-v1", "0.33.0")
     assert facts["values"]["kv_allocation"] == "paged"
     assert facts["by_memory"][-1]["values"] == {"max_num_seqs": 256, "max_num_batched_tokens": 2048}
-    assert "release: batch_end" in catalog("static").stdout
+    assert facts["without"] == {}
+
+
+def row(shown: str, key: str) -> list[str]:
+    """The cells of a line of a table."""
+    (line,) = [line for line in shown.splitlines() if line.split()[:1] == [key]]
+    return re.split(r"  +", line.strip())
+
+
+def test_a_preset_says_what_may_be_given_under_which_name_and_what_is_left_out():
+    shown = catalog("sglang").stdout
+    assert "prompts before decodes" in shown.splitlines()[0]
+    assert row(shown, "max_num_seqs") == ["max_num_seqs", "2048", "max_running_requests"]
+    assert row(shown, "max_num_batched_tokens")[-1] == "chunked_prefill_size"
+    assert row(shown, "kv_pool_tokens")[1:] == ["from memory", "max_total_num_tokens,"]
+    assert "router_token_ratio" not in shown  # another framework's
+    assert "  disable_radix_cache: true\n" in shown
+    assert "  the radix cache\n" in shown
+    assert row(catalog("static").stdout, "release") == ["release", "batch_end"]
+    assert "scheduler_reserve_full_isl (true:" in catalog("vllm-v1").stdout
+
+
+def test_a_preset_of_the_users_own(tmp_path):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("base: sglang\nsummary: mine\nvalues: {max_num_seqs: 7}\nleft_out: [all else]\n")
+    facts = json.loads(catalog(str(preset), "--json").stdout)
+    assert (facts["kind"], facts["values"]["max_num_seqs"], facts["values"]["block_size"]) == ("engine", 7, 1)
+    assert facts["left_out"][-1] == "all else"
+    assert row(catalog(str(preset)).stdout, "max_num_seqs") == ["max_num_seqs", "7", "max_running_requests"]
 
 
 @pytest.mark.parametrize("arguments", [["catalog"], ["catalog", "h20"], ["estimate", "--help"], ["show", "--help"]])

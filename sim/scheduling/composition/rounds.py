@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+from sim.errors import InputError
 from sim.scheduling.gate.future_peak import FuturePeak, Seen
 from sim.scheduling.plan import Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND
@@ -49,6 +50,8 @@ class Rounds:
             self._whole_pass(plan)
         if self._core.waiting:
             plan.blocked_by = "turn" if self._admitted else "kv blocks"
+            if plan.is_empty and not self._core.running:
+                raise self._never_fits(self._core.waiting.head())
 
     def alike(self, plan: Plan) -> int:
         """What the gate makes of those who wait changes with every pass."""
@@ -152,6 +155,15 @@ class Rounds:
         prompts = [*core.prefilling, *islice(core.waiting, self._admitted)]
         rests = (min(state.known_tokens - state.computed_tokens, self._chunk_tokens) for state in prompts)
         return core.decodes.count + sum(rests)
+
+    def _never_fits(self, state: RequestState) -> InputError:
+        """Why somebody is not let in although nobody else is there."""
+        pool_tokens, most = self._core.pool.total_blocks * self._core.block_size, self._seen(state).most_outputs
+        return InputError(
+            f"request {state.request.request_id}: a prompt of {state.request.prompt_tokens} tokens and an answer of up "
+            f"to {most} (max_new_tokens) come too close to the {pool_tokens} tokens of KV memory for LightLLM's gate "
+            "to let it in even alone; lower workload.max_new_tokens or raise engine.num_gpu_blocks"
+        )
 
     def _seen(self, state: RequestState) -> Seen:
         request, core = state.request, self._core

@@ -1,0 +1,149 @@
+"""The file of an engine preset: a framework's values on our axes, and its own names for them.
+
+`catalogue/engines` holds those that ship. One of the user's own is such a file by path, of which only `values` must be
+there; with `base` it has all that the preset of that name has, but for its own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from sim.errors import InputError, did_you_mean
+from sim.specs import catalogue
+from sim.specs.base import Spec
+from sim.specs.engine import EngineSpec
+from sim.specs.validation import validate, written
+from sim.specs.yaml_file import read_mapping
+
+
+def _check_key(key: str) -> str:
+    if key not in EngineSpec.model_fields:
+        theirs = own_name(key)
+        remedy = f"write {theirs}" if theirs != key else did_you_mean(key, EngineSpec.model_fields)
+        raise ValueError(f"{key} is no key of the engine; {remedy}")
+    return key
+
+
+def _check_target(target: Any) -> Any:
+    one = isinstance(target, dict) and len(target) == 1
+    owner, meaning = next(iter(target.items())) if one else (target, {None: None})
+    if not isinstance(owner, str) or not isinstance(meaning, dict) or not meaning:
+        raise ValueError(
+            f"got {written(target)}, must be a key of the engine, or {{key: {{its value: ours}}}}; correct it"
+        )
+    _check_key(owner)
+    return target
+
+
+EngineKey = Annotated[str, AfterValidator(_check_key)]
+EngineValues = dict[EngineKey, Any]
+Target = Annotated[Any, AfterValidator(_check_target)]
+"""What an argument sets: a key of ours, or {key: {its value: ours}}."""
+
+
+class MemoryRow(Spec):
+    """Defaults for GPUs of at least so many GiB, but for those whose name begins like one of `excepted`."""
+
+    at_least_gib: Annotated[float, Field(ge=0)]
+    excepted: list[str] = Field(default_factory=list, alias="except")
+    values: EngineValues
+
+
+class Preset(Spec):
+    """One preset, every part filled in.
+
+    `by_memory` are defaults by the size of the GPU's memory, of which the first row that matches counts. What keys in
+    `without` are set to has no effect, and why is said. `arguments` are the framework's own names. Keys among
+    `whole_prompts` are raised to max_model_len unless they are given. Of an argument in `only` just that value is
+    modelled. `left_out` says in words what of the framework is not there.
+    """
+
+    name: str
+    summary: str
+    version: str
+    base: str | None = None
+    values: EngineValues
+    by_memory: list[MemoryRow] = Field(default_factory=list)
+    without: dict[EngineKey, str] = Field(default_factory=dict)
+    arguments: dict[str, Target] = Field(default_factory=dict)
+    whole_prompts: list[EngineKey] = Field(default_factory=list)
+    only: dict[str, Any] = Field(default_factory=dict)
+    left_out: list[str] = Field(default_factory=list)
+
+    @property
+    def argument_names(self) -> list[str]:
+        """The framework's own names, whatever may be given under them."""
+        return [*self.arguments, *self.only]
+
+    def owner_of(self, argument: str) -> str | None:
+        """The key of ours that an argument sets; None if it is not one of those."""
+        target = self.arguments.get(argument)
+        return next(iter(target)) if isinstance(target, dict) else target
+
+    def on(self, base: Preset) -> Preset:
+        """This one where it says something, else `base`; what it says of a key replaces what the base says of it."""
+        said, named = self.values, {*self.arguments, *self.only}
+        rows = [row.model_copy(update={"values": _without(row.values, said)}) for row in base.by_memory]
+        return base.model_copy(
+            update={
+                "name": self.name,
+                "summary": self.summary,
+                "version": self.version,
+                "values": base.values | said,
+                "by_memory": self.by_memory or rows,
+                "without": _without(base.without, said) | self.without,
+                "arguments": _without(base.arguments, named) | self.arguments,
+                "only": _without(base.only, named) | self.only,
+                "whole_prompts": self.whole_prompts or [key for key in base.whole_prompts if key not in said],
+                "left_out": base.left_out + self.left_out,
+            }
+        )
+
+
+def _without(mapping: dict[str, Any], keys: Any) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def preset_of(reference: str) -> Preset:
+    """A preset of the catalogue by its name, or one of the user's own by the path of its file."""
+    return _own(reference) if catalogue.is_path(reference) else _shipped(reference)
+
+
+@cache
+def _shipped(name: str) -> Preset:
+    return validate(Preset, {"name": name, **catalogue.entry("engines", name, "engine.preset")})
+
+
+def _own(path: str) -> Preset:
+    """The preset in a file; an error says which file."""
+    data = {"name": path, "summary": "a preset of your own", **read_mapping(Path(path))}
+    base = None if data.get("base") is None else _shipped_base(path, data["base"])
+    after = "" if base is None else f", after {base.name} {base.version}"
+    try:
+        preset = validate(Preset, {"version": f"own{after}", **data})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return preset if base is None else preset.on(base)
+
+
+def _shipped_base(path: str, base: object) -> Preset:
+    names = catalogue.names("engines")
+    if base not in names:
+        raise InputError(f"{path}: base: '{base}' is no preset of the catalogue; {did_you_mean(str(base), names)}")
+    return _shipped(str(base))
+
+
+def own_name(argument: str, preset: str | None = None) -> str:
+    """Our name of an engine key, which may be written under a framework's: that of `preset` if it has the name."""
+    if argument in EngineSpec.model_fields:
+        return argument
+    own = [] if preset is None or catalogue.is_path(preset) else [preset]
+    for name in (*own, *catalogue.names("engines")):
+        key = _shipped(name).owner_of(argument) if name in catalogue.names("engines") else None
+        if key is not None:
+            return key
+    return argument
