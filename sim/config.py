@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from sim.errors import InputError
 from sim.specs import catalogue
@@ -21,12 +21,34 @@ from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
 from sim.specs.presets import complete_engine, fit_swap_space, fit_whole_prompts, own_name
 from sim.specs.speculative_config import SPECULATIVE_CONFIG, drafts_in_our_words
-from sim.specs.validation import SpecT, validate
+from sim.specs.validation import SpecT, validate, written
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
 from sim.specs.yaml_file import parse_yaml, read_mapping
 
 
-class ConfigFile(Spec):
+def _check_key(key: str) -> str:
+    if "=" in key or not all(key.split(".")):
+        raise ValueError(f"got {written(key)}, must be a key such as engine.preset; correct it or drop the line")
+    return key
+
+
+def _check_values(values: list[Any]) -> list[Any]:
+    if not values:
+        raise ValueError("got [], must be a list of at least one value; add some or drop the line")
+    if any(value in values[:index] for index, value in enumerate(values)):
+        raise ValueError(f"got {written(values)}, which lists a value twice; drop one")
+    return values
+
+
+class VariedKeys(Spec):
+    """What an experiment file says to sweeps alone: dotted keys of itself, and the values each takes."""
+
+    vary: dict[Annotated[str, AfterValidator(_check_key)], Annotated[list[Any], AfterValidator(_check_values)]] = Field(
+        default_factory=dict
+    )
+
+
+class ConfigFile(VariedKeys):
     """The experiment file as people write it: names and paths still unresolved, engine values still partial."""
 
     name: str = ""
@@ -80,9 +102,14 @@ def read_experiment(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]
     return data
 
 
+def read_vary(path: Path, overrides: Iterable[str] = ()) -> dict[str, list[Any]]:
+    """The keys that the experiment file at `path` varies, and their values."""
+    return validate(VariedKeys, {"vary": read_experiment(path, overrides).get("vary", {})}).vary
+
+
 def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: str = "experiment") -> Experiment:
     """The experiment that `data` (the content of an experiment file) describes; paths are relative to `folder`."""
-    config = validate(ConfigFile, data)
+    config = _validate_one_run(data)
     model, accelerator = load_model(config.model, folder), load_accelerator(config.accelerator, folder)
     _check_cost(config.cost, model, accelerator)  # before memory, whose remedies are of no use to such a model
     return _complete(config, model, accelerator, folder, default_name)
@@ -90,9 +117,20 @@ def experiment_from(data: dict[str, Any], folder: Path = Path(), default_name: s
 
 def untimed_experiment_from(data: dict[str, Any], folder: Path, default_name: str) -> Experiment:
     """As `experiment_from`, for who simulates nothing: the cost model need not be able to time this model."""
-    config = validate(ConfigFile, data)
+    config = _validate_one_run(data)
     model, accelerator = load_model(config.model, folder), load_accelerator(config.accelerator, folder)
     return _complete(config, model, accelerator, folder, default_name)
+
+
+def _validate_one_run(data: dict[str, Any]) -> ConfigFile:
+    """The file's content, unless it describes several runs."""
+    config = validate(ConfigFile, data)
+    if config.vary:
+        raise InputError(
+            f"vary: got values of {', '.join(config.vary)} for servesim sweep to go through, where a single experiment "
+            f"is wanted; use servesim sweep, or --set vary={{}} and --set {next(iter(config.vary))}=VALUE"
+        )
+    return config
 
 
 def _complete(

@@ -63,3 +63,8 @@ def distinct_experts(experts: int, per_token: int, tokens: float) -> float:
     """Expected experts of a layer that a batch touches, chosen uniformly: E·(1 - (1 - k/E)^tokens)."""
     untouched = math.pow(1 - per_token / experts, tokens)
     return experts * (1 - untouched)
+
+
+def pairs(new_tokens: int, cached_tokens: int) -> int:
+    """Keys seen by the tokens of a causal chunk: token i of it sees those cached before, and i of its own."""
+    return new_tokens * cached_tokens + new_tokens * (new_tokens + 1) // 2

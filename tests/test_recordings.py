@@ -15,9 +15,8 @@ from sim.study.recordings import read_recording
 from sim.study.replay import Difference, compare_file, compare_with
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
-FOLDERS = ("vllm_v1", "vllm_v0", "sarathi_repo", "sglang", "fastgen")
+FOLDERS = ("vllm_v1", "vllm_v1_drafts", "vllm_v0", "sarathi_repo", "sglang", "fastgen")
 RECORDINGS = sorted(path for folder in FOLDERS for path in GOLDEN.glob(f"{folder}/*.jsonl.gz"))
-NOT_MODELLED = {"d14_spec_ngram": "num_speculative_tokens"}
 PREEMPTING = GOLDEN / "vllm_v1" / "d05_preempt_fcfs.jsonl.gz"
 
 
@@ -41,23 +40,25 @@ def write(path: Path, lines: list[dict]) -> Path:
 
 
 def test_all_recordings_are_here():
-    names = {name_of(path) for path in RECORDINGS}
-    assert set(NOT_MODELLED) < names
-    assert len(names) == 40
+    assert len({name_of(path) for path in RECORDINGS}) == 48
 
 
-@pytest.mark.parametrize("path", [p for p in RECORDINGS if name_of(p) not in NOT_MODELLED], ids=name_of)
+@pytest.mark.parametrize("path", RECORDINGS, ids=name_of)
 def test_every_step_is_equal(path):
     found = compare_with(read_recording(path))
     assert found.difference is None
     assert found.equal_steps == found.steps == index_of(path)["steps"]
 
 
-@pytest.mark.parametrize("path", [p for p in RECORDINGS if name_of(p) in NOT_MODELLED], ids=name_of)
-def test_what_is_not_modelled_is_refused_by_name(path):
-    with pytest.raises(InputError, match=NOT_MODELLED[name_of(path)]) as refused:
-        read_recording(path)
-    assert path.name in str(refused.value)
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [({"engine_version": "9.9"}, "vllm 9.9"), ({"engine": "another"}, "no preset yet")],
+)
+def test_what_is_not_modelled_is_refused_by_name(tmp_path, engine, said):
+    header, *rest = lines_of(PREEMPTING)
+    with pytest.raises(InputError, match=said) as refused:
+        read_recording(write(tmp_path / "other.jsonl", [header | engine, *rest]))
+    assert "other.jsonl" in str(refused.value)
 
 
 DECISIONS = GOLDEN / "lightllm" / "admission.jsonl.gz"

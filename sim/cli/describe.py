@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.estimate import Case
+from sim.specs.engine import EngineSpec
 from sim.specs.experiment import Experiment
 from sim.specs.workload import AllAtOnce, ClosedLoop, DiurnalArrivals, PiecewiseArrivals, WorkloadSpec
 
@@ -16,7 +17,7 @@ def describe(setup: Experiment | Case) -> str:
 
 def describe_run(experiment: Experiment) -> str:
     """`llama-3.1-8b on h100-sxm, vllm-v1, 6 requests/s`"""
-    return f"{describe(experiment)}, {experiment.engine.preset}, {_traffic(experiment.workload)}"
+    return f"{describe(experiment)}, {experiment.engine.preset}, {traffic(experiment.workload)}"
 
 
 def rate_unit(workload: WorkloadSpec) -> str:
@@ -24,7 +25,17 @@ def rate_unit(workload: WorkloadSpec) -> str:
     return "requests/s" if workload.conversations is None else "conversations/s"
 
 
-def _traffic(workload: WorkloadSpec) -> str:
+def prompts_and_decodes(engine: EngineSpec) -> str:
+    """How prompts are computed where others decode."""
+    if engine.formation == "drain_then_fill":
+        return "a batch runs to its end"
+    if engine.composition not in ("mixed", "decodes_first") and not engine.enable_mixed_chunk:
+        return "prompts alone, decodes wait"
+    return f"{'chunks of prompts' if engine.enable_chunked_prefill else 'whole prompts'} beside decodes"
+
+
+def traffic(workload: WorkloadSpec) -> str:
+    """`6 requests/s`"""
     unit = rate_unit(workload)
     match workload.arrivals:
         case None:

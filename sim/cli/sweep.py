@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from sim.cli.describe import describe, rate_unit
+from sim.cli.describe import describe, prompts_and_decodes, rate_unit, traffic
 from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stdout
 from sim.cli.sweep_report import print_sweep
 from sim.cli.workers import runs_bar, worker_pool
@@ -19,17 +19,38 @@ from sim.specs.experiment import Experiment
 from sim.study.files import replacing, writing
 from sim.study.narrate import narrate
 from sim.study.store import keep_inputs, result_folder, to_json
-from sim.study.sweep import TABLE, Axis, Cell, Summary, parse_axis, plan_sweep, run_sweep, save_sweep_table, sweep_table
+from sim.study.sweep import (
+    TABLE,
+    Axis,
+    Cell,
+    Summary,
+    axes_in,
+    parse_axis,
+    plan_sweep,
+    run_sweep,
+    save_sweep_table,
+    sweep_table,
+)
 
 PICTURE = "sweep.png"
 RATE = "workload.arrivals.rate"
 USERS = "workload.arrivals.users"
+SAID_BY_NAME = ("engine.preset", "model", "accelerator")
+MOST_ROWS = 100
+"""Runs in a picture with a row each."""
+VARIES_NOTHING = "vary={}"
+"""Makes the file that of one run, whose varied values come on top."""
 
 
 def sweep_command(
     config: ConfigArgument,
     vary: Annotated[
-        list[str] | None, typer.Option("--vary", metavar="KEY=V1,V2,…", help="Values a key takes; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="KEY=V1,V2,…",
+            help="Values a key takes; repeatable; default what the file lists under vary.",
+        ),
     ] = None,
     set_: SetOption = None,
     out: Annotated[
@@ -39,8 +60,9 @@ def sweep_command(
     workers: Annotated[int, typer.Option(min=1, help="Processes; default one per core.")] = os.cpu_count() or 1,
 ) -> None:
     """Run every combination of the varied values; runs already finished in the folder are not repeated."""
-    axes = [parse_axis(text) for text in vary or ()]
-    cells = plan_sweep(config, set_ or (), axes, out)
+    overrides = set_ or []
+    axes = [parse_axis(text) for text in vary] if vary else axes_in(config, overrides)
+    cells = plan_sweep(config, [*overrides, VARIES_NOTHING], axes, out)
     for cell in cells:
         keep_inputs(cell.folder, cell.experiment)
         keep_inputs(out, cell.experiment, (TABLE, PICTURE))
@@ -50,7 +72,7 @@ def sweep_command(
         table = sweep_table(cells, summaries)
         with writing(out):
             save_sweep_table(table, out)
-        picture = _draw(table, axes, cells[0].experiment, slo, out)
+        picture = _draw(table, axes, cells, slo, out)
     if json_:
         print(to_json([_json_ready(row) for row in table.astype(object).to_dict("records")]))
     else:
@@ -103,26 +125,44 @@ def _roles(axes: list[Axis]) -> tuple[Axis | None, Axis | None]:
     return (others[0] if others else None), x
 
 
-def _draw(
-    table: pd.DataFrame, axes: list[Axis], experiment: Experiment, slo: dict[str, float], out: Path
-) -> Path | None:
-    """The latency-throughput picture, when some varied value is a number."""
+def _draw(table: pd.DataFrame, axes: list[Axis], cells: list[Cell], slo: dict[str, float], out: Path) -> Path | None:
+    """Latency and throughput against a varied number; where none is varied, the runs one below the other."""
     _, x = _roles(axes)
-    if x is None:
-        (out / PICTURE).unlink(missing_ok=True)
+    (out / PICTURE).unlink(missing_ok=True)
+    if x is None and not 1 < len(cells) <= MOST_ROWS:
         return None
     from sim import plots  # matplotlib is slow to import and not always wanted
 
-    lines = [
-        ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
-    ]
-    varied = {axis.key.partition(".")[0] for axis in axes} | {axis.key for axis in axes}
-    same = varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"})
-    title = f"{experiment.name}{': ' + describe(experiment) if same else ''}"
-    figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, _x_label(x.key, experiment), slo)
+    experiment = cells[0].experiment
+    title = f"{experiment.name}{_what_all_have(axes, experiment)}"
+    if x is None:
+        groups = [prompts_and_decodes(cell.experiment.engine) for cell in cells]
+        rows = table.assign(label=[_row_name(axes, cell) for cell in cells], group=groups)
+        figure = plots.runs_figure(title, rows, slo)
+    else:
+        lines = [
+            ", ".join(_line_name(axis, row[axis.key]) for axis in axes if axis is not x) for _, row in table.iterrows()
+        ]
+        figure = plots.sweep_figure(title, table.assign(line=lines), "line", x.key, _x_label(x.key, experiment), slo)
     with writing(out), replacing(out / PICTURE) as path:
         plots.save(figure, path)
     return out / PICTURE
+
+
+def _what_all_have(axes: list[Axis], experiment: Experiment) -> str:
+    """The model and the machine, if they are not varied, and the traffic."""
+    varied = {axis.key.partition(".")[0] for axis in axes} | {axis.key for axis in axes}
+    if not varied.isdisjoint({"model", "accelerator", "engine.tensor_parallel_size"}):
+        return ""
+    return f": {describe(experiment)}" + ("" if "workload" in varied else f", {traffic(experiment.workload)}")
+
+
+def _row_name(axes: list[Axis], cell: Cell) -> str:
+    """What is particular about a run: names by themselves, other values with their key."""
+    values = {axis.key: cell.values[axis.key] for axis in axes if len(axis.values) > 1}
+    return ", ".join(
+        str(value) if key in SAID_BY_NAME else f"{key.rpartition('.')[2]} {value}" for key, value in values.items()
+    )
 
 
 def _x_label(key: str, experiment: Experiment) -> str:
@@ -131,7 +171,7 @@ def _x_label(key: str, experiment: Experiment) -> str:
 
 
 def _line_name(axis: Axis, value: object) -> str:
-    """A line's part of the legend; presets say in words what they are."""
-    if axis.key == "engine.preset":
+    """A line's part of the legend; presets of the catalogue say in words what they are."""
+    if axis.key == "engine.preset" and str(value) in catalogue.names("engines"):
         return f"{value}: {catalogue.entry('engines', str(value), axis.key)['summary']}"
     return f"{axis.key.rpartition('.')[2]} {value}"

@@ -18,29 +18,36 @@ SHOWN = {
     "verdict": "queue",
     "slo_met": "SLO",
     "request_throughput": "req/s",
+    "request_goodput": "good/s",
     "p50_ttft": "TTFT\np50",
     "p99_ttft": "TTFT\np99",
     "p50_tpot": "TPOT\np50",
     "p99_tpot": "TPOT\np99",
+    "p99_itl": "ITL\np99",
     "p50_e2e": "E2E\np50",
     "p99_e2e": "E2E\np99",
     "mean_running": "batch",
     "idle_slot_fraction": "idle",
     "kv_wasted_fraction": "waste",
+    "preemptions": "pre-\nempted",
 }
 """Columns of the table and their headings; those that nothing was measured for are left out."""
 EXPLAINED = {
+    "request_goodput": "good: within the SLO",
     "mean_running": "batch: mean running",
     "idle_slot_fraction": "idle: of batch slots",
     "kv_wasted_fraction": "waste: of KV memory held",
 }
-DISPENSABLE = ("p50_tpot", "p50_e2e", "idle_slot_fraction", "mean_running", "kv_wasted_fraction")
+DISPENSABLE = (
+    "p50_tpot", "p50_e2e", "idle_slot_fraction", "mean_running", "p99_e2e", "p99_itl", "request_goodput", "preemptions",
+    "kv_wasted_fraction",
+)  # fmt: skip
 """What a narrow terminal does without, the first one first."""
 
 
 def print_sweep(console: Console, table: pd.DataFrame, keys: Sequence[str]) -> None:
     """A row a run: the values of the varied `keys`, then medians and P99s and what explains them."""
-    columns = [column for column in SHOWN if table[column].notna().any()]
+    columns = [column for column in SHOWN if column in table and table[column].notna().any()]
     shown = _terminal_table(table, keys, columns)
     unlimited = console.options.update(max_width=sys.maxsize)
     for column in DISPENSABLE:

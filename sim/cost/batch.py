@@ -63,11 +63,6 @@ COUNTED = Batch._fields[: Batch._fields.index("service_s")]
 """Fields that an iteration without drafts is told by, in order."""
 
 
-def pairs(new_tokens: int, cached_tokens: int) -> int:
-    """Keys seen by the tokens of a causal chunk: token i of it sees those cached before, and i of its own."""
-    return new_tokens * cached_tokens + new_tokens * (new_tokens + 1) // 2
-
-
 class GroupTime(NamedTuple):
     """Seconds that one operation group takes in an iteration, under the resource that sets them.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sim.cost.batch import RESOURCE_NAMES, Batch, Bound, pairs, tiles_of
+from sim.cost.batch import RESOURCE_NAMES, Batch, Bound, tiles_of
 from sim.cost.kernel_model import KernelModel
 from sim.estimate.machine import Machine
+from sim.formulas import pairs
 from sim.specs.cost import KernelsCost
 
 Spent = dict[str, dict[Bound, float]]

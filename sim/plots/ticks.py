@@ -31,18 +31,21 @@ def seconds(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g} s" if value < 999.5 else f"{value:.0f} s"
 
 
-def time_axis(axes: Axes) -> None:
-    """Make x an axis of latencies, for everything drawn so far: logarithmic if they differ much."""
+def time_axis(axes: Axes, apart: float = TIME_LABELS_APART) -> None:
+    """Make x an axis of latencies, for everything drawn so far: logarithmic if they differ much.
+
+    A label needs the share `apart` of the axis.
+    """
     low, high = axes.dataLim.intervalx
     if not np.isfinite((low, high)).all():
         return
     if 0 < low < high / LOG_FROM_RATIO:
         axes.set_xscale("log")
-        log_labels(axes.xaxis, TIME_LABELS_APART)
+        log_labels(axes.xaxis, apart)
     else:
         half = 0.55 * (max(high - low, LEAST_SPAN * high) or 1e-3)
         axes.set_xlim(max(0.0, (low + high) / 2 - half), (low + high) / 2 + half)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(int(0.8 / apart)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds(value, digits=6)))
     axes.tick_params(axis="x", which="both", labelsize=8.5)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sim.cost.batch import ENDLESS, Batch, CostModel, pairs, tiles_of
+from sim.cost.batch import ENDLESS, Batch, CostModel, tiles_of
+from sim.formulas import pairs
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
 from sim.specs.engine import EngineSpec

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from sim.config import load_experiment
+from sim.config import load_experiment, read_vary
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.presets import own_name
@@ -24,6 +24,7 @@ from sim.study.store import MANIFEST, finished_summary, result_folder, save, who
 from sim.study.workers import submit
 
 Summary = dict[str, Any]
+LATENCIES = ("p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot", "p99_itl", "p50_e2e", "p99_e2e")
 TABLE = "sweep.csv"
 """The file that makes a folder that of a sweep."""
 
@@ -66,11 +67,19 @@ def parse_axis(text: str) -> Axis:
     return Axis(key, tuple(parsed))
 
 
+def axes_in(config: Path, overrides: Sequence[str]) -> list[Axis]:
+    """What the file at `config` varies by itself, under `vary`."""
+    return [Axis(key, tuple(values)) for key, values in read_vary(config, overrides).items()]
+
+
 def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out: Path) -> list[Cell]:
     """Every combination as a cell; every config is validated before any of them runs."""
     keys = [axis.key for axis in axes]
     if not axes:
-        raise InputError("--vary: nothing to vary; give at least one, such as --vary workload.arrivals.rate=1,2,4")
+        raise InputError(
+            "--vary: nothing to vary; give at least one, such as --vary workload.arrivals.rate=1,2,4, or list values "
+            f"under vary in {config}"
+        )
     if len(set(map(_own_key, keys))) < len(keys):
         raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
     cells: list[Cell] = []
@@ -173,8 +182,9 @@ def _row(summary: Summary) -> dict[str, Any]:
         "verdict": ours["stability"]["verdict"],
         "slo_met": None if ours["slo"] is None else ours["slo"]["met"],
         "request_throughput": summary["request_throughput"],
+        "request_goodput": summary["request_goodput"],
         "output_throughput": summary["output_throughput"],
-        **{name: metrics[name] for name in ("p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot", "p50_e2e", "p99_e2e")},
+        **{name: metrics[name] for name in LATENCIES},
         "mean_running": batch["mean_running"],
         "idle_slot_fraction": batch["idle_slot_fraction"],
         "kv_mean_used_fraction": kv["mean_used_fraction"],

@@ -10,7 +10,7 @@ import subprocess
 
 import pandas as pd
 import pytest
-from cli_helpers import InThisProcess, Output, servesim, servesim_here, start, wait_until, write_config
+from cli_helpers import servesim, servesim_here, start, wait_until, write_config
 from small_runs import CONSTANT, ONE_TOKEN_EACH
 
 from sim.study.sweep import parse_axis, plan_sweep
@@ -20,29 +20,10 @@ RATES = ("--vary", "workload.arrivals.rate=4,8")
 RUN_FILES = {"summary.json", "requests.parquet", "iterations.parquet", "config.resolved.yaml", "manifest.json"}
 LONG_VALUES = "{distribution: lognormal, mean: 50, cv: 1.5},{distribution: lognormal, mean: 60, cv: 1.5}"
 COLUMNS = [
-    "verdict", "slo_met", "request_throughput", "output_throughput", "p50_ttft", "p99_ttft", "p50_tpot", "p99_tpot",
-    "p50_e2e", "p99_e2e", "mean_running", "idle_slot_fraction", "kv_mean_used_fraction", "kv_wasted_fraction",
-    "preemptions",
-    "step_time_bound",
-    "queue_blocked_by",
+    "verdict", "slo_met", "request_throughput", "request_goodput", "output_throughput", "p50_ttft", "p99_ttft",
+    "p50_tpot", "p99_tpot", "p99_itl", "p50_e2e", "p99_e2e", "mean_running", "idle_slot_fraction",
+    "kv_mean_used_fraction", "kv_wasted_fraction", "preemptions", "step_time_bound", "queue_blocked_by",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def sweep(tmp_path, monkeypatch, capsys):
-    """Sweeps a small config in this process; `changes` go into its file, `words` on the command line.
-
-    Pictures are composed but not painted.
-    """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
-    monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
-
-    def command(*words: object, changes: dict | None = None) -> Output:
-        write_config(tmp_path, CONSTANT, {"workload.num_requests": 30}, changes or {})
-        return servesim_here(capsys, monkeypatch, "sweep", "small.yaml", "--out", "out", *words)
-
-    return command
 
 
 def written(folder) -> dict[str, int]:
@@ -70,6 +51,8 @@ def test_a_sweep_from_the_shell_writes_everything(tmp_path):
         summary = json.loads((folder / cell / "summary.json").read_text(encoding="utf-8"))
         assert row["output_throughput"] == pytest.approx(summary["output_throughput"])
         assert row["p99_ttft"] == pytest.approx(summary["sim"]["metrics"]["p99_ttft"])
+        assert row["p99_itl"] == pytest.approx(summary["sim"]["metrics"]["p99_itl"])
+        assert row["request_goodput"] == pytest.approx(summary["request_goodput"])
         assert row["slo_met"] == summary["sim"]["slo"]["met"]
     for words in ("preset", "rate", "static", "orca", "TTFT", "waste"):
         assert words in done.out
@@ -96,13 +79,6 @@ def test_one_numeric_axis_has_a_picture_and_no_sentences(sweep, tmp_path):
     assert (tmp_path / "out" / "sweep.png").is_file()
     assert "highest" not in done.err
     assert done.out.count("unknown") == 2
-
-
-def test_without_a_numeric_axis_there_is_a_table_and_no_picture(sweep, tmp_path):
-    done = sweep(*PRESETS)
-    assert done.code == 0
-    assert not (tmp_path / "out" / "sweep.png").exists()
-    assert done.err.splitlines()[-1] == "note: table and runs are in out"
 
 
 def test_three_axes_give_every_combination(sweep, tmp_path):
@@ -184,57 +160,68 @@ def test_a_bad_value_anywhere_is_found_before_anything_runs(sweep, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-# ---- the picture -----------------------------------------------------------------------------------------------------
+# ---- what a file varies by itself ------------------------------------------------------------------------------------
+
+VARIES = {"vary": {"engine.preset": ["static", "orca"], "workload.arrivals.rate": [4, 8]}}
 
 
-@pytest.fixture
-def drawn(sweep, monkeypatch):
-    """The figure of a sweep with these words on the command line."""
-
-    def draw(*words: object, changes: dict | None = None):
-        figures = []
-        monkeypatch.setattr("sim.plots.save", lambda figure, path: figures.append(figure))
-        done = sweep(*words, changes=changes)
-        assert done.code == 0, done.err
-        return figures[0]
-
-    return draw
+def test_a_file_may_say_what_is_varied(sweep):
+    from_file = sweep("--json", changes=VARIES)
+    assert from_file.code == 0, from_file.err
+    assert from_file.out == sweep(*PRESETS, *RATES, "--json").out
 
 
-USERS = {"workload.arrivals": {"process": "closed_loop", "users": 3}}
+def test_the_command_line_replaces_what_the_file_varies(sweep):
+    rows = json.loads(sweep("--vary", "seed=1,2", "--json", changes=VARIES).out)
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert not rows[0].keys() & VARIES["vary"].keys()
 
 
 @pytest.mark.parametrize(
-    ("vary", "label", "changes"),
+    ("vary", "complaint"),
     [
-        ("workload.arrivals.rate=4,8", "arrival rate (requests/s)", {}),
-        ("workload.arrivals.users=2,4", "users", USERS),
-        ("engine.max_num_seqs=2,4", "engine.max_num_seqs", {}),
+        (3, "vary: got 3, must be a mapping"),
+        ({}, "nothing to vary; give at least one"),
+        ({"seed": []}, "vary.seed: got [], must be a list of at least one value"),
+        ({"engine.max_num_seq": [1, 2]}, "engine.max_num_seq: unknown key; did you mean 'max_num_seqs'"),
+        ({"seed": [1, -2]}, "seed: got -2"),
+        ({"engine.order": ["fcfs"], "engine.policy": ["fcfs"]}, "a key is varied twice"),
     ],
 )
-def test_the_picture_names_what_was_varied(drawn, vary, label, changes):
-    assert {axes.get_xlabel() for axes in drawn("--vary", vary, changes=changes).axes} == {label}
+def test_what_cannot_be_varied_is_one_message_and_exit_code_2(sweep, tmp_path, vary, complaint):
+    done = sweep(changes={"vary": vary})
+    assert (done.code, done.out) == (2, "")
+    assert complaint in done.err
+    assert not (tmp_path / "out").exists()
 
 
-def test_the_names_of_what_was_varied_are_no_markup(tmp_path):
-    words = ("--set", "workload.tenants={a: 1}", "--vary", "workload.tenants.$^_$[/b]=1,2", "--workers", 1)
-    write_config(tmp_path, CONSTANT, {"workload.num_requests": 30})
-    done = servesim(tmp_path, "sweep", "small.yaml", "--out", "out", *words)
-    assert (done.code, "$^_$[/b]" in done.out) == (0, True), done.err
-    assert (tmp_path / "out/sweep.png").read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run"],
+        ["estimate"],
+        ["compare", "--vary", "seed=1,2"],
+        ["capacity", "--slo", "p99_ttft<1"],
+        ["sensitivity"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_other_verbs_refuse_a_file_that_varies_and_say_what_to_do(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path, CONSTANT, VARIES)
+    verb, *options = words
+    done = servesim_here(capsys, monkeypatch, verb, "small.yaml", *options)
+    assert (done.code, done.out) == (2, "")
+    assert "vary: got values of engine.preset, workload.arrivals.rate" in done.err
+    assert "use servesim sweep, or --set vary={}" in done.err
 
 
-def test_limits_that_not_all_runs_have_are_not_drawn_nor_told(drawn, sweep):
-    words = ("--vary", "slo={p99_ttft: 1},{}", *RATES)
-    assert not [text for axes in drawn(*words).axes for text in axes.texts]
-    done = sweep(*words)
-    assert "With a stable queue" in done.err
-
-
-def test_the_picture_of_users_who_wait_speaks_of_no_unstable_queue(drawn):
-    figure = drawn("--vary", "workload.arrivals.users=2,4", changes=USERS)
-    texts = [figure.get_suptitle(), *(text.get_text() for text in figure.legends[0].get_texts())]
-    assert not any("unstable" in text for text in texts)
+def test_one_of_the_runs_of_a_file_that_varies(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path, CONSTANT, {"workload.num_requests": 5}, VARIES)
+    words = ("--set", "vary={}", "--set", "engine.preset=orca", "--json", "--no-plots", "--out", "out")
+    done = servesim_here(capsys, monkeypatch, "run", "small.yaml", *words)
+    assert done.code == 0, done.err
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------

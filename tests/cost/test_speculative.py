@@ -16,10 +16,11 @@ from small_runs import experiment
 
 from sim.config import load_accelerator, load_model
 from sim.cost import cost_model
-from sim.cost.batch import Batch, CostModel, GroupTime, pairs, total_s
+from sim.cost.batch import Batch, CostModel, GroupTime, total_s
 from sim.cost.kernel_model import KernelModel
 from sim.cost.roofline import RooflineModel
 from sim.cost.speculative import DRAFT_MODEL, passes
+from sim.formulas import pairs
 from sim.specs.cost import KernelsCost
 
 MODEL, DRAFT, GPU = "llama-3.1-8b", "llama-3.2-1b", "h100-sxm"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sim.cost.batch import Batch, pairs
+from sim.cost.batch import Batch
+from sim.formulas import pairs
 
 if TYPE_CHECKING:
     from oracles.plain_scheduler import Iteration

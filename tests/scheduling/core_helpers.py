@@ -58,7 +58,7 @@ class Driver:
         decision = decision_record(0, [], plan, self.core)
         self._to_apply.append((plan, decision))
         executed, its_decision = self._to_apply.popleft()
-        outcome = outcome_record(its_decision, self.core.apply(executed), self.core)
+        outcome = outcome_record(its_decision, executed, self.core.apply(executed), self.core)
         given = {self._names[part["id"]]: part for part in decision["scheduled"]}
         return Step(
             plan,

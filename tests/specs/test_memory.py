@@ -35,6 +35,15 @@ def test_given_blocks_are_kept_and_a_hypothetical_amount_is_noted():
     assert "hypothetical" in experiment(num_gpu_blocks=1_000_000).notes[0]
 
 
+@pytest.mark.parametrize(("preset", "key", "blocks"), [
+    ("vllm-v1", "kv_pool_tokens", 2048), ("fastgen", "kv_pool_tokens", 512), ("sglang", "max_total_tokens", 32770),
+])  # fmt: skip
+def test_a_pool_given_in_tokens_has_as_many_blocks_as_fit_into_it(preset, key, blocks):
+    found = experiment(preset=preset, max_model_len=4096, **{key: 32770})
+    assert found.engine.num_gpu_blocks == blocks
+    assert experiment_from(found.resolved()).engine == found.engine
+
+
 def test_max_model_len_is_the_models_or_what_memory_holds():
     assert experiment().engine.max_model_len == 131072
     small = experiment(accelerator="rtx-4090")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sim.errors import InputError
 from sim.scheduling.gate.future_peak import FuturePeak, Seen
-from sim.scheduling.plan import Plan
+from sim.scheduling.plan import Blocker, Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND
 from sim.scheduling.state import RequestState
 
@@ -35,6 +35,7 @@ class Rounds:
         self._waits_to_admit = engine.disable_aggressive_schedule
         self._admitted = 0
         self._waited = 0
+        self._blocked_by: Blocker | None = None
         self._second: Literal["prompts", "decodes"] | None = None
 
     @property
@@ -49,7 +50,7 @@ class Rounds:
         else:
             self._whole_pass(plan)
         if self._core.waiting:
-            plan.blocked_by = "turn" if self._admitted else "kv blocks"
+            plan.blocked_by = "turn" if self._admitted else self._blocked_by
             if plan.is_empty and not self._core.running:
                 raise self._never_fits(self._core.waiting.head())
 
@@ -138,6 +139,7 @@ class Rounds:
             running = map(self._seen, [*core.running, *line[: self._admitted]])
             decision = self._gate.decide(running, waiting, used_tokens)
         self._admitted += decision.admitted
+        self._blocked_by = decision.blocked_by
 
     def _pause(self, plan: Plan) -> None:
         """While the next tokens of all do not fit, the last gives way: it is let in no more, or gives up its memory."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sim.cost.batch import pairs
+from sim.formulas import pairs
 from sim.scheduling.composition.mixed import Mixed
 from sim.scheduling.plan import Blocker, Chunk, How, Plan, Round, Verified
 from sim.scheduling.prefix_cache import NOTHING_FOUND, Hit

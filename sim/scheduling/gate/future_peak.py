@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sim.scheduling.decode_group import DecodeGroup
+from sim.scheduling.plan import Blocker
 from sim.scheduling.state import RequestState
 from sim.specs.engine import EngineSpec
 
@@ -30,11 +31,15 @@ class Seen(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """How many of the waiting are let in, the peak with the last of them, and whether the service counts as busy."""
+    """How many of the waiting are let in, the peak with the last of them, and whether the service counts as busy.
+
+    `blocked_by` says what keeps the next one out.
+    """
 
     admitted: int
     peak_tokens: int | None
     is_busy: bool
+    blocked_by: Blocker | None = None
 
 
 class FuturePeak:
@@ -86,10 +91,15 @@ class FuturePeak:
             insort(lasting, (-self._to_come(seen, is_busy), _held_next(seen)))
             step_tokens += self.next_tokens(seen)
             peak = _peak(lasting)
-            if peak >= self._pool_tokens or len(lasting) > engine.max_num_seqs:
-                break
-            if engine.max_num_batched_tokens is not None and step_tokens > engine.max_num_batched_tokens:
-                break
+            blocked_by: Blocker | None = None
+            if peak >= self._pool_tokens:
+                blocked_by = "kv blocks"
+            elif len(lasting) > engine.max_num_seqs:
+                blocked_by = "seats"
+            elif engine.max_num_batched_tokens is not None and step_tokens > engine.max_num_batched_tokens:
+                blocked_by = "token budget"
+            if blocked_by:
+                return Decision(admitted, peak_tokens, is_busy, blocked_by)
             admitted, peak_tokens = admitted + 1, peak
         return Decision(admitted, peak_tokens, is_busy)
 
