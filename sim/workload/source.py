@@ -150,7 +150,7 @@ def _head(rows: pd.DataFrame, count: int | None, path: str) -> pd.DataFrame:
 def _fit_trace_lengths(rows: pd.DataFrame, engine: EngineSpec, path: str) -> tuple[NDArray[np.int64], int]:
     """Outputs cut at the model length, and how many were; a prompt or sequence that cannot be served is refused."""
     prompts, outputs = rows["prompt_tokens"].to_numpy(), rows["output_tokens"].to_numpy()
-    length, holds = engine.resolved_max_model_len, engine.usable_blocks * engine.block_size
+    length, holds = engine.resolved_max_model_len, engine.longest_sequence_tokens
     too_long = np.flatnonzero(prompts >= length)
     if len(too_long):
         row = too_long[0]
@@ -164,8 +164,8 @@ def _fit_trace_lengths(rows: pd.DataFrame, engine: EngineSpec, path: str) -> tup
     if len(too_big):
         row = too_big[0]
         raise InputError(
-            f"{path}, line {rows.index[row]}: {prompts[row]} prompt and {fitted[row]} output tokens exceed all "
-            f"KV memory ({holds} tokens); raise engine.num_gpu_blocks or gpu_memory_utilization, or remove such rows "
-            f"({len(too_big):,} of {len(rows):,})"
+            f"{path}, line {rows.index[row]}: {prompts[row]} prompt and {fitted[row]} output tokens exceed "
+            f"the KV memory of a request ({holds} tokens); raise engine.num_gpu_blocks or gpu_memory_utilization, or "
+            f"remove such rows ({len(too_big):,} of {len(rows):,})"
         )
     return fitted, int((fitted < outputs).sum())

@@ -227,7 +227,7 @@ def test_a_chunk_above_the_batch_is_refused_under_lightllm():
 
 def test_a_request_that_lightllms_gate_would_never_let_in_is_refused_and_not_waited_for():
     experiment = experiment_with("lightllm", {"num_gpu_blocks": 4000}, max_new_tokens=1_000_000)
-    all_in(refused(sim.run, experiment), ["request 0", "1000000 (max_new_tokens)", "4000 tokens", "raise"])
+    all_in(refused(sim.run, experiment), ["request 0", "up to 1000000", "4000 tokens", "raise"])
 
 
 @pytest.mark.parametrize("preset", ["vllm-v0", "vllm-v0-chunked", "sarathi", "sarathi-simple-chunking"])
@@ -237,3 +237,12 @@ def test_a_sequence_that_fills_all_memory_but_the_block_that_must_stay_free_stil
     assert longest == 29 * 16
     lengths = {"prompt": fixed(longest - 20), "output": fixed(20)}
     assert sim.run(experiment_with(preset, memory, lengths=lengths, num_requests=3)).summary["completed"] == 3
+
+
+def test_a_request_of_a_trace_that_would_never_get_through_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "t.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,470,5\n1,40,8\n")
+    memory = {"num_gpu_blocks": 30, "max_model_len": 480, "max_num_batched_tokens": 64}
+    case = experiment_with("vllm-v0-chunked", memory)
+    trace = {"trace": {"path": str(tmp_path / "t.csv"), "format": "csv"}}
+    message = refused(sim.run, sim.experiment_from(case.resolved() | {"workload": trace}))
+    all_in(message, ["line 2", "470 prompt and 5 output tokens exceed", "464 tokens", "raise engine.num_gpu_blocks"])

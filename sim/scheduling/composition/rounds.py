@@ -163,8 +163,8 @@ class Rounds:
         pool_tokens, most = self._core.pool.total_blocks * self._core.block_size, self._seen(state).most_outputs
         return InputError(
             f"request {state.request.request_id}: a prompt of {state.request.prompt_tokens} tokens and an answer of up "
-            f"to {most} (max_new_tokens) come too close to the {pool_tokens} tokens of KV memory for LightLLM's gate "
-            "to let it in even alone; lower workload.max_new_tokens or raise engine.num_gpu_blocks"
+            f"to {most} come too close to the {pool_tokens} tokens of KV memory for LightLLM's gate to let it in even "
+            "alone; lower max_new_tokens, if it is given, or raise engine.num_gpu_blocks"
         )
 
     def _seen(self, state: RequestState) -> Seen:
