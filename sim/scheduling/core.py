@@ -280,7 +280,7 @@ class SchedulerCore:
 
     def put_first(self, states: list[RequestState]) -> None:
         """These before all others on the running list, in this order."""
-        self.running = dict.fromkeys([*states, *(state for state in self.running if state not in set(states))])
+        self.running = dict.fromkeys(states) | dict.fromkeys(self.running)
         for place, state in enumerate(self.running):
             state.admission_rank = place
 
