@@ -59,6 +59,7 @@ def _values_table(preset: Preset) -> Table:
         by_memory, names = _by_memory(preset, key), ", ".join(_names_of(preset, key))
         if key in preset.values or key in LIMITS or by_memory or names:
             default = by_memory or _text(preset.values.get(key, field.default), key)
+            default = preset.own_rules.get(key, default)
             default += ", or max_model_len if that is more" if key in preset.whole_prompts else ""
             table.add_row(key, escape(printable(default)), escape(printable(names)))
     return table
