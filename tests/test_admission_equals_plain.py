@@ -14,12 +14,13 @@ import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from equality import assert_equal_decisions, assert_equal_iterations, close
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from oracles.plain_admission import PlainAdmission
 from oracles.plain_engine import Iteration
 from scenarios import COSTS, make_engine, scenarios
-from test_fast_equals_plain import ANY, assert_equal_decisions, assert_equal_iterations, close
+from test_fast_equals_plain import ANY
 
 from sim.cost import cost_model
 from sim.serving.simulation import RunLog, simulate

@@ -125,8 +125,10 @@ def engines(draw: st.DrawFn, preset: str, scarce: bool) -> EngineSpec:
     seats = 16 if scarce else draw(st.integers(1, 8))
     budget = draw(st.integers(1, 8) | st.integers(1, 70))
     values: dict[str, Any] = {}
+    if preset.startswith(("vllm", "sarathi")):
+        values = {"watermark": draw(st.sampled_from([0.01, 0.01, 0.0, 0.1]))}
     if preset.startswith("vllm"):
-        values = {"preemption_mode": draw(st.sampled_from(["recompute", "swap"])), "num_cpu_blocks": 10_000}
+        values |= {"preemption_mode": draw(st.sampled_from(["recompute", "swap"])), "num_cpu_blocks": 10_000}
     if preset == "vllm-v0" or values.get("preemption_mode") == "swap":  # or a prompt might never come back
         budget = draw(st.integers(model_len, 2 * model_len))
     if preset.startswith("sarathi"):
@@ -158,7 +160,6 @@ def engines(draw: st.DrawFn, preset: str, scarce: bool) -> EngineSpec:
         num_gpu_blocks=blocks,
         max_num_seqs=seats,
         max_num_batched_tokens=budget,
-        watermark=draw(st.sampled_from([0.01, 0.01, 0.0, 0.1])),
         **values,
     )
 

@@ -64,7 +64,7 @@ class KernelModel:
 
     def step_s(self, batch: Batch) -> float:
         """Seconds of one iteration."""
-        decodes, keys, prefills, prefill_tokens, _, prefill_keys, tiles, tile_keys, longest = batch[:9]
+        decodes, keys, prefills, prefill_tokens, _, prefill_keys, tiles, tile_keys, longest, _, _, _, _ = batch
         rows, sequences = decodes + prefill_tokens, decodes + prefills
         rows_s, sequences_s = self._rows_s.get(rows), self._logits_s.get(sequences)
         if rows_s is None:

@@ -130,7 +130,8 @@ class SchedulerCore:
         if self.leaving:
             plan.flushed = self._flush()
         self.take_stock(plan)
-        plan.unpauses = self.before.stalled > 0 or len(self.before.paused) > 0
+        before = self.before
+        plan.unpauses = before.stalled > 0 or len(before.paused) > 0
         self.before = plan
         return plan
 
@@ -279,7 +280,7 @@ class SchedulerCore:
 
     def put_first(self, states: list[RequestState]) -> None:
         """These before all others on the running list, in this order."""
-        self.running = dict.fromkeys([*states, *(state for state in self.running if state not in set(states))])
+        self.running = dict.fromkeys(states) | dict.fromkeys(self.running)
         for place, state in enumerate(self.running):
             state.admission_rank = place
 
@@ -304,7 +305,8 @@ class SchedulerCore:
     def blocks_to_admit(self, state: RequestState, tokens: int, hit: Hit) -> int:
         """What the gate asks but for what was found held by others, and the watermark unless the engine is idle."""
         required = self._blocks_required(state.known_tokens, hit.blocks * self.block_size + tokens)
-        return required - hit.blocks + hit.idle_blocks + self.kept_blocks
+        kept = self.watermark_blocks and self.kept_blocks
+        return required - hit.blocks + hit.idle_blocks + kept
 
     @property
     def kept_blocks(self) -> int:
@@ -321,7 +323,9 @@ class SchedulerCore:
         """A request that was taken from the queue runs its first chunk, on what was found of it."""
         if hit.blocks:
             self.start_from(state, hit)
-        self.seat(state)
+        self.running[state] = None
+        state.admission_rank = self._admissions
+        self._admissions += 1
         if self.is_static:
             self.batch_members = len(self.running)
         state.reserved_tokens = self._reserves(state.known_tokens)

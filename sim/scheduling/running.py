@@ -17,7 +17,7 @@ def run(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> int:
 
     Returns what is left of the token budget.
     """
-    budget = _run_everybody(core, plan, threshold, held)
+    budget = run_at_once(core, plan, threshold, held)
     return walk_running(core, plan, threshold, held) if budget is None else budget
 
 
@@ -33,8 +33,8 @@ def go_on_with_prompts(core: SchedulerCore, plan: Plan, budget: int) -> int:
     return budget
 
 
-def _run_everybody(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> int | None:
-    """All at once; returns the budget that is left.
+def run_at_once(core: SchedulerCore, plan: Plan, threshold: int, held: bool) -> int | None:
+    """Everybody gets all; returns the budget that is left.
 
     When only decodes run and blocks do not suffice, the last admitted make room. Changes nothing and returns None
     when the running list's order decides otherwise who goes short of blocks or budget.

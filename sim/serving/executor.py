@@ -76,7 +76,7 @@ class Executor:
         if not plan.chunks:
             if not plan.decode_requests:
                 return NOTHING
-            batch = Batch(decodes, context_tokens, service_s=service_s)
+            batch = Batch(decodes, context_tokens, 0, 0, 0, 0, 0, 0, 0, service_s)
             if plan.draft_tokens:
                 batch = batch._replace(draft_tokens=plan.draft_tokens, draft_pairs=plan.draft_pairs)
             if plan.swapped_in_blocks or plan.swapped_out_blocks:

@@ -154,11 +154,6 @@ def test_truncated_recording_exits_2(folder):
     assert "cannot be read" in refused_recording(folder, path)
 
 
-def test_recording_with_speculation_exits_2_as_not_modelled_yet(folder):
-    message = refused_recording(folder, RECORDINGS / "d14_spec_ngram.jsonl.gz")
-    all_in(message, ["num_speculative_tokens", "not modelled yet"])
-
-
 def refusal(path):
     with pytest.raises(InputError) as caught:
         compare_with(read_recording(path))
@@ -185,7 +180,7 @@ def test_recording_without_its_end_is_refused(folder):
         ((0, "config"), None, ["config"]),
         ((0, "config", "max_num_seqs"), "128", ["max_num_seqs", "'128'"]),
         ((0, "config", "num_gpu_blocks"), None, ["num_gpu_blocks"]),
-        ((0, "config", "num_speculative_tokens"), 3, ["num_speculative_tokens 3", "not modelled yet"]),
+        ((0, "config", "num_speculative_tokens"), "three", ["num_speculative_tokens", "'three'"]),
         ((0, "requests"), None, ["requests"]),
         ((0, "requests", 0, "prompt_len"), "100", ["prompt_len", "'100'"]),
         ((0, "requests", 0, "arrival_step"), "now", ["arrival_step", "'now'"]),

@@ -11,7 +11,6 @@ from cli_helpers import REPOSITORY, Output, servesim, servesim_here
 GOLDEN = REPOSITORY / "tests" / "data" / "golden"
 PLAIN, PREEMPTING = (GOLDEN / "vllm_v1" / f"{name}.jsonl.gz" for name in ("d01_plain", "d05_preempt_fcfs"))
 STATIC = GOLDEN / "sarathi_repo" / "s01_static.jsonl.gz"
-NOT_MODELLED = GOLDEN / "vllm_v1" / "d14_spec_ngram.jsonl.gz"
 
 
 @pytest.fixture
@@ -68,11 +67,15 @@ def test_json_is_all_of_standard_output(validate, altered):
     assert done.code == 1
 
 
-def test_what_is_not_modelled_is_exit_code_2(validate):
-    done = validate(NOT_MODELLED)
+def test_a_recording_of_another_engine_is_exit_code_2(validate, tmp_path):
+    lines = gzip.decompress(PLAIN.read_bytes()).decode().splitlines()
+    header = json.loads(lines[0]) | {"engine": "tgi"}
+    other = tmp_path / "other.jsonl"
+    other.write_text("\n".join([json.dumps(header), *lines[1:]]))
+    done = validate(other)
     assert (done.code, done.out) == (2, "")
-    assert "num_speculative_tokens" in done.err
-    assert "not modelled yet" in done.err
+    assert "tgi" in done.err
+    assert "no preset yet" in done.err
 
 
 def test_a_file_that_is_not_there_is_exit_code_2(validate):

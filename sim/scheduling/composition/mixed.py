@@ -13,7 +13,7 @@ from sim.scheduling.findable import publish
 from sim.scheduling.formation.cadence import PrefillCadence
 from sim.scheduling.plan import Blocker, Plan
 from sim.scheduling.preemption.swap import swap_in
-from sim.scheduling.running import run
+from sim.scheduling.running import run_at_once
 from sim.scheduling.state import RequestState
 from sim.scheduling.walk import walk_running
 
@@ -42,10 +42,10 @@ class Mixed:
         threshold = self._prefill_threshold() if self._threshold else UNLIMITED
         held = cadence.counts and cadence.holds(core.past_prompt)
         budget = self._run(plan, threshold, held)
-        if plan.preempted and self._after_preemption == "nobody":
+        if plan.preempted:
             plan.blocked_by = "preemption"
-        elif plan.preempted:
-            self._admit_others(plan, budget)
+            if self._after_preemption != "nobody":
+                self._admit_others(plan, budget)
         else:
             if core.swapped:
                 budget = swap_in(core, plan, budget)
@@ -65,7 +65,8 @@ class Mixed:
         if core.own_texts.overheard:
             publish(core)
             return walk_running(core, plan, threshold, held)
-        return run(core, plan, threshold, held)
+        budget = run_at_once(core, plan, threshold, held)
+        return walk_running(core, plan, threshold, held) if budget is None else budget
 
     def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> Blocker | None:
         """Who waits."""
