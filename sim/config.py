@@ -19,7 +19,7 @@ from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
-from sim.specs.presets import complete_engine, fit_swap_space, fit_whole_prompts, own_name
+from sim.specs.presets import complete_engine, fit_whole_prompts, own_name
 from sim.specs.speculative_config import SPECULATIVE_CONFIG, drafts_in_our_words
 from sim.specs.validation import SpecT, validate, written
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
@@ -142,7 +142,6 @@ def _complete(
     engine = fit_whole_prompts(engine, given, model.max_position_embeddings)
     _check_drafts(engine, model, accelerator, config.cost)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
-    engine = fit_swap_space(engine, memory.kv_bytes_per_block)
     _check_combinations(engine, config)
     return validate(
         Experiment,

@@ -323,9 +323,7 @@ class SchedulerCore:
         """A request that was taken from the queue runs its first chunk, on what was found of it."""
         if hit.blocks:
             self.start_from(state, hit)
-        self.running[state] = None
-        state.admission_rank = self._admissions
-        self._admissions += 1
+        self.seat(state)
         if self.is_static:
             self.batch_members = len(self.running)
         state.reserved_tokens = self._reserves(state.known_tokens)

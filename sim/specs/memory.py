@@ -42,7 +42,7 @@ class MemoryPlan(Spec):
 def plan_memory(
     engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec
 ) -> tuple[EngineSpec, MemoryPlan, list[str]]:
-    """Fill in `num_gpu_blocks` and `max_model_len` where they are null.
+    """Fill in `num_gpu_blocks` and `max_model_len` where null, and `num_cpu_blocks` where requests are swapped.
 
     Returns the completed engine, the division of memory per GPU, and notes on what was decided. Raises InputError when
     the model does not fit, with what would, and likewise for a draft model beside it.

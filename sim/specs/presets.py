@@ -16,7 +16,7 @@ from sim.specs.preset_file import Preset, own_name, preset_of
 from sim.specs.validation import validate, written
 
 __all__ = [
-    "DEFAULT_PRESET", "complete_engine", "engine_from_arguments", "fit_swap_space", "fit_whole_prompts", "own_name",
+    "DEFAULT_PRESET", "complete_engine", "engine_from_arguments", "fit_whole_prompts", "own_name",
 ]  # fmt: skip
 
 DEFAULT_PRESET = "vllm-v1"
@@ -55,13 +55,6 @@ def fit_whole_prompts(engine: EngineSpec, given: dict[str, Any], model_len: int)
     length = engine.max_model_len or model_len
     keys = [key for key in preset.whole_prompts if key not in ours]
     return engine.model_copy(update={key: max(getattr(engine, key), length) for key in keys})
-
-
-def fit_swap_space(engine: EngineSpec, block_bytes: int) -> EngineSpec:
-    """Blocks on the host as `swap_space_gib` has room for (per GPU, as in vLLM), unless their number was given."""
-    if engine.preemption_mode != "swap" or engine.num_cpu_blocks is not None:
-        return engine
-    return engine.model_copy(update={"num_cpu_blocks": int(engine.swap_space_gib * GIB) // block_bytes})
 
 
 def engine_from_arguments(preset: str, arguments: dict[str, Any], field: str) -> EngineSpec:

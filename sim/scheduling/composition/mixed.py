@@ -13,7 +13,7 @@ from sim.scheduling.findable import publish
 from sim.scheduling.formation.cadence import PrefillCadence
 from sim.scheduling.plan import Blocker, Plan
 from sim.scheduling.preemption.swap import swap_in
-from sim.scheduling.running import run_at_once
+from sim.scheduling.running import run
 from sim.scheduling.state import RequestState
 from sim.scheduling.walk import walk_running
 
@@ -65,8 +65,7 @@ class Mixed:
         if core.own_texts.overheard:
             publish(core)
             return walk_running(core, plan, threshold, held)
-        budget = run_at_once(core, plan, threshold, held)
-        return walk_running(core, plan, threshold, held) if budget is None else budget
+        return run(core, plan, threshold, held)
 
     def _admit(self, plan: Plan, budget: int, threshold: int, held: bool) -> Blocker | None:
         """Who waits."""
@@ -118,11 +117,13 @@ def _order_as_run(core: SchedulerCore, plan: Plan) -> None:
     chunked = {chunk.state for chunk in plan.chunks} | set(plan.swapped_in)
     silent = set(plan.paused)
     others = [state for state in core.running if state not in chunked]
-    left_out = [state for state in others if plan.stalled or state in silent or not (state.decoding or state.is_done)]
+    left_out = {
+        state: None for state in others if plan.stalled or state in silent or not (state.decoding or state.is_done)
+    }
     parts: list[list[RequestState]] = [
-        left_out,
+        list(left_out),
         [chunk.state for chunk in plan.chunks if chunk.how in ("new", "resumed")],
-        [state for state in others if state not in set(left_out)],
+        [state for state in others if state not in left_out],
         [chunk.state for chunk in plan.chunks if chunk.how == "running"],
         list(plan.swapped_in),
         [chunk.state for chunk in plan.chunks if chunk.how == "swapped"],
