@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, Protocol
 
+from sim.specs.base import UNLIMITED
+
 Bound = Literal["compute", "memory", "link", "launch", "host", "given"]
 RESOURCE_NAMES: dict[str, str] = {
     "compute": "limited by compute", "memory": "limited by memory bandwidth", "link": "limited by the link",
@@ -76,14 +78,11 @@ class GroupTime(NamedTuple):
     memory_bytes: Any = 0.0
 
 
-ENDLESS = 2**62
-
-
 class Growth(NamedTuple):
     """Each iteration takes `increment_s` longer than the one before it, for so many `iterations`, the first counted."""
 
     increment_s: float
-    iterations: int = ENDLESS
+    iterations: int = UNLIMITED
 
 
 NO_GROWTH = Growth(0.0)

@@ -22,8 +22,8 @@ def admit(core: SchedulerCore, plan: Plan, budget: int, threshold: int, held: bo
             hit = pool.find(state)
         wanted = state.known_tokens - hit.blocks * core.block_size
         uncut = wanted if wanted < threshold else threshold
-        if plan.rest_tokens:
-            uncut = min(uncut, plan.rest_tokens.get(state, uncut))
+        if plan.preempted:
+            uncut = min(uncut, plan.preempted.get(state, uncut))
         tokens = uncut if uncut < budget else budget
         if tokens == 0 or (tokens < uncut and not core.engine.enable_chunked_prefill):
             return "token budget"

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 
 from sim.scheduling.allocation import ALLOCATIONS
 from sim.scheduling.block_pool import BlockPool, CachingBlockPool
-from sim.scheduling.composition import COMPOSITIONS, Composition
+from sim.scheduling.composition import COMPOSITIONS
+from sim.scheduling.composition.base import Composition
 from sim.scheduling.composition.verifying import Verifying
 from sim.scheduling.decode_group import DecodeGroup
 from sim.scheduling.findable import findable_tokens
@@ -31,10 +32,10 @@ from sim.scheduling.preemption import PREEMPTIONS
 from sim.scheduling.prefix_cache import Hit
 from sim.scheduling.release import RELEASES
 from sim.scheduling.state import RequestState
+from sim.specs.base import UNLIMITED
 from sim.specs.engine import EngineSpec
 from sim.specs.request import Request
 
-UNLIMITED = 2**62
 Accepts = Callable[[Request], Sequence[int]]
 """How many drafts are right in each round that a request may have."""
 
@@ -253,6 +254,12 @@ class SchedulerCore:
             self.prefilling.remove(state)
         self._emit(plan, state)
 
+    def go_on(self, plan: Plan, state: RequestState, tokens: int) -> None:
+        """A prompt of which a part is computed has its next chunk."""
+        new_blocks = self.new_blocks(state, tokens)
+        self.take_blocks(state, tokens, new_blocks)
+        self.compute(plan, state, "running", tokens, new_blocks)
+
     def _emit(self, plan: Plan, state: RequestState) -> None:
         """Somebody outside the decode group has computed all he knows: he decodes from now on, or this is his last."""
         if state.computed_tokens + 1 < state.final_tokens:
@@ -264,9 +271,8 @@ class SchedulerCore:
     def preempt(self, plan: Plan, victim: RequestState, granted_tokens: int) -> None:
         """A running request gives up its blocks; the tokens that it was granted in this call will not run."""
         victim.preemptions += 1
-        plan.preempted = [*plan.preempted, victim]
-        rest = 0 if victim.decoding else victim.known_tokens - victim.computed_tokens
-        plan.rest_tokens = {**plan.rest_tokens, victim: rest}
+        rest_tokens = 0 if victim.decoding else victim.known_tokens - victim.computed_tokens
+        plan.preempted = {**plan.preempted, victim: rest_tokens}
         self._preempt(self, plan, victim, granted_tokens)
 
     def take_out(self, plan: Plan, state: RequestState) -> None:
@@ -305,8 +311,7 @@ class SchedulerCore:
     def blocks_to_admit(self, state: RequestState, tokens: int, hit: Hit) -> int:
         """What the gate asks but for what was found held by others, and the watermark unless the engine is idle."""
         required = self._blocks_required(state.known_tokens, hit.blocks * self.block_size + tokens)
-        kept = self.watermark_blocks and self.kept_blocks
-        return required - hit.blocks + hit.idle_blocks + kept
+        return required - hit.blocks + hit.idle_blocks + self.kept_blocks
 
     @property
     def kept_blocks(self) -> int:

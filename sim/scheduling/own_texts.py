@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from sim.scheduling.state import RequestState
-from sim.scheduling.text import ENDLESS, own_text_of, text_of
+from sim.scheduling.text import own_text_of, text_of
+from sim.specs.base import UNLIMITED
 
 
 class OwnTexts:
@@ -48,4 +49,4 @@ class OwnTexts:
     def _overhear(self, speakers: list[RequestState]) -> None:
         self.overheard.update(speakers)
         for state in speakers:
-            state.shared_blocks = ENDLESS
+            state.shared_blocks = UNLIMITED

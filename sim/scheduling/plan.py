@@ -68,7 +68,8 @@ class Plan:
     are finished members of a static batch whose slots still compute. `blocked_by` says why the head of the waiting
     queue could not start; None when nobody was left waiting. A plan that `passes` leaves out a turn in which nobody can
     run. `swapped_in` are decodes that came back from the host; blocks were copied for them and for others. The
-    preempted had `rest_tokens` left of their prompts. The `flushed` finished before, and give their blocks back now.
+    `preempted` map to what was left to compute of their prompts. The `flushed` finished before, and give their blocks
+    back now.
     `running`, `waiting`, `idle_slots`, `used_blocks` and `stored_tokens` are the core's once it has decided.
 
     Where drafts are verified, `decode_requests` are `verified`: `draft_tokens` are computed besides theirs, which make
@@ -80,11 +81,10 @@ class Plan:
     decode_requests: int = 0
     decode_context_tokens: int = 0
     longest_context_tokens: int = 0
-    preempted: Sequence[RequestState] = ()
+    preempted: Mapping[RequestState, int] = MappingProxyType({})
     paused: Sequence[RequestState] = ()
     stalled: int = 0
     passes: bool = False
-    rest_tokens: Mapping[RequestState, int] = MappingProxyType({})
     flushed: Sequence[RequestState] = ()
     draft_tokens: int = 0
     draft_pairs: int = 0

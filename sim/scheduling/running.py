@@ -26,9 +26,7 @@ def go_on_with_prompts(core: SchedulerCore, plan: Plan, budget: int) -> int:
     for state in list(core.prefilling):
         tokens = min(state.known_tokens - state.computed_tokens, budget)
         if tokens:
-            new_blocks = core.new_blocks(state, tokens)
-            core.take_blocks(state, tokens, new_blocks)
-            core.compute(plan, state, "running", tokens, new_blocks)
+            core.go_on(plan, state, tokens)
             budget -= tokens
     return budget
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 
+from sim.specs.base import UNLIMITED
 from sim.specs.request import Request
 
 Text = Sequence[tuple[Hashable, int]]
 """Pairs of a key and a number of blocks: equal keys after equal texts stand for equal blocks."""
-
-ENDLESS = 2**62
 
 
 def text_of(shared_text: Sequence[tuple[Hashable, int]], own_text: Hashable, block_size: int) -> Text:
@@ -18,7 +17,7 @@ def text_of(shared_text: Sequence[tuple[Hashable, int]], own_text: Hashable, blo
     A block that two pieces meet in is keyed by both and by where they meet.
     """
     if not shared_text:
-        return ((own_text, ENDLESS // block_size),)
+        return ((own_text, UNLIMITED // block_size),)
     text: list[tuple[Hashable, int]] = []
     straddling: tuple[tuple[Hashable, int], ...] = ()
     filled = 0
@@ -44,7 +43,7 @@ def own_text_of(request: Request) -> Hashable:
 def _pieces(shared_text: Sequence[tuple[Hashable, int]], own_text: Hashable) -> Iterator[tuple[Hashable, int]]:
     """The request's texts one after the other; one that starts over is not the one that goes on."""
     before, repeats = None, 0
-    for key, tokens in (*shared_text, (own_text, ENDLESS)):
+    for key, tokens in (*shared_text, (own_text, UNLIMITED)):
         repeats = repeats + 1 if key == before else 0
         before = key
         yield (key, repeats) if repeats else key, tokens

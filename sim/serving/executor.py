@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sim.cost.batch import ENDLESS, Batch, CostModel, tiles_of
+from sim.cost.batch import Batch, CostModel, tiles_of
 from sim.formulas import pairs
 from sim.scheduling.core import SchedulerCore
 from sim.scheduling.plan import Plan
+from sim.specs.base import UNLIMITED
 from sim.specs.engine import EngineSpec
 
 
@@ -21,7 +22,7 @@ class Execution(NamedTuple):
     first_s: float
     increment_s: float
     padding_tokens: int = 0
-    iterations_alike: int = ENDLESS
+    iterations_alike: int = UNLIMITED
 
     def duration_s(self, iterations: int) -> float:
         """Seconds of the first `iterations`: an arithmetic series."""

@@ -16,6 +16,7 @@ from sim.specs.base import Spec
 from sim.specs.kernels import KernelSpec, constants_of_kernels
 
 ASSUMED = "assumed"
+GIB = 2**30
 
 Share = Annotated[float, Field(ge=1e-3, le=1)]
 MemoryBytes = Annotated[int, Field(ge=10**6, le=10**15)]

@@ -22,6 +22,9 @@ SecondsOrZero = Annotated[float, Field(ge=0, le=1e9)]
 CoefficientOfVariation = Annotated[float, Field(ge=1e-3, le=1e3)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
+UNLIMITED = 2**62
+"""More tokens, blocks or iterations than there will ever be, and still small enough to be added to."""
+
 
 class Spec(BaseModel):
     """A validated, immutable description read from YAML."""

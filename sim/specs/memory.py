@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sim.errors import InputError
 from sim.specs import catalogue
-from sim.specs.accelerator import AcceleratorSpec
+from sim.specs.accelerator import GIB, AcceleratorSpec
 from sim.specs.base import Spec
 from sim.specs.engine import EngineSpec
 from sim.specs.model import ModelSpec
@@ -19,7 +19,6 @@ the recorded RTX 4090 run of Llama-3.1-8B (vLLM 0.19.0), which reports 2,588."""
 HYPOTHETICAL = "a hypothetical machine"
 """What a note says of more KV blocks than there is memory for."""
 GB = 1e9
-GIB = 2**30
 COMFORT_BYTES, COMFORTABLE_BUDGET = 3_000_000_000, 16384
 """What a remedy must leave over before it is recommended, and the largest default token budget."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
-from sim.specs.accelerator import AcceleratorSpec
+from sim.specs.accelerator import GIB, AcceleratorSpec
 from sim.specs.engine import NOT_YET, EngineSpec
 from sim.specs.own_code import located_rules, names_code
 from sim.specs.preset_file import Preset, own_name, preset_of
@@ -20,7 +20,6 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULT_PRESET = "vllm-v1"
-GIB = 2**30
 
 
 def complete_engine(

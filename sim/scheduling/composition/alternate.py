@@ -9,22 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.scheduling.admission import admit
+from sim.scheduling.composition.base import Composition
 from sim.scheduling.plan import Plan
 from sim.scheduling.running import go_on_with_prompts, run
+from sim.specs.base import UNLIMITED
 
 if TYPE_CHECKING:
     from sim.scheduling.core import SchedulerCore
 
-UNLIMITED = 2**62
 
-
-class Alternate:
+class Alternate(Composition):
     """An iteration of prompts, then one of decodes."""
 
-    looks_further = False
-
     def __init__(self, core: SchedulerCore) -> None:
-        self._core = core
+        super().__init__(core)
         self._decodes_next = False
 
     def form(self, plan: Plan) -> None:
@@ -55,12 +53,3 @@ class Alternate:
     def alike(self, plan: Plan) -> int:
         """As long as nobody can start."""
         return 1 if plan.blocked_by == "turn" else UNLIMITED
-
-    def repeated(self, more: int) -> None:
-        """Nothing to count."""
-
-    def settle(self, plan: Plan) -> None:
-        """What comes of an iteration is known when it is decided."""
-
-    def rested(self) -> None:
-        """Nothing to forget."""

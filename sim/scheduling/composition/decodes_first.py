@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.scheduling.composition.base import Composition
 from sim.scheduling.plan import Blocker, Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND
 from sim.scheduling.state import RequestState
+from sim.specs.base import UNLIMITED
 
 if TYPE_CHECKING:
     from sim.scheduling.core import SchedulerCore
 
-UNLIMITED = 2**62
 
-
-class DecodesFirst:
+class DecodesFirst(Composition):
     """The running list is in the order of the line; prompts of which a part is computed come before those that wait."""
 
     def __init__(self, core: SchedulerCore) -> None:
-        self._core = core
+        super().__init__(core)
         self._most_decodes = min(core.seats, core.budget)
         self._passed_over: list[RequestState] = []
 
@@ -47,15 +47,6 @@ class DecodesFirst:
     def alike(self, plan: Plan) -> int:
         """Until blocks come back."""
         return 1 if plan.flushed and self._core.waiting else UNLIMITED
-
-    def repeated(self, more: int) -> None:
-        """All who run keep their order."""
-
-    def settle(self, plan: Plan) -> None:
-        """What comes of an iteration is known when it is decided."""
-
-    def rested(self) -> None:
-        """Nothing to forget."""
 
     @property
     def looks_further(self) -> bool:
@@ -137,9 +128,8 @@ class DecodesFirst:
 
     def _go_on(self, plan: Plan, state: RequestState, tokens: int) -> None:
         """A prompt of which a part is computed; when it is done it goes to the end of the line."""
-        core, new_blocks = self._core, self._core.new_blocks(state, tokens)
-        core.take_blocks(state, tokens, new_blocks)
-        core.compute(plan, state, "running", tokens, new_blocks)
+        core = self._core
+        core.go_on(plan, state, tokens)
         if state in core.prefilling:
             self._put_cut_first(state)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.scheduling.admission import admit
+from sim.scheduling.composition.base import Composition
 from sim.scheduling.findable import publish
 from sim.scheduling.formation.cadence import PrefillCadence
 from sim.scheduling.plan import Blocker, Plan
@@ -16,21 +17,18 @@ from sim.scheduling.preemption.swap import swap_in
 from sim.scheduling.running import run
 from sim.scheduling.state import RequestState
 from sim.scheduling.walk import walk_running
+from sim.specs.base import UNLIMITED
 
 if TYPE_CHECKING:
     from sim.scheduling.core import SchedulerCore
 
-UNLIMITED = 2**62
 
-
-class Mixed:
+class Mixed(Composition):
     """Decodes and chunks of prompts in one iteration."""
 
-    looks_further = False
-
     def __init__(self, core: SchedulerCore) -> None:
+        super().__init__(core)
         engine = core.engine
-        self._core = core
         self._after_preemption = engine.admission_after_preemption
         self._orders_as_run = engine.running_order == "as_run"
         self._threshold = engine.long_prefill_token_threshold
@@ -55,9 +53,6 @@ class Mixed:
             _order_as_run(core, plan)
         if cadence.counts:
             cadence.note(plan, held, len(core.waiting) > 0)
-
-    def settle(self, plan: Plan) -> None:
-        """What comes of decodes and prompts is known when they are decided."""
 
     def _run(self, plan: Plan, threshold: int, held: bool) -> int:
         """Who runs already; returns the budget that is left."""
@@ -94,9 +89,6 @@ class Mixed:
         """The cadence counts them."""
         if self._cadence.counts:
             self._cadence.skip(more)
-
-    def rested(self) -> None:
-        """Nothing to forget."""
 
     def _prefill_threshold(self) -> int:
         """Tokens one request may compute in an iteration; lifted for a request that is alone."""

@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.scheduling.admission import admit
+from sim.scheduling.composition.base import Composition
 from sim.scheduling.plan import Plan
 from sim.scheduling.preemption.swap import swap_in
 from sim.scheduling.running import run
+from sim.specs.base import UNLIMITED
 
 if TYPE_CHECKING:
-    from sim.scheduling.core import SchedulerCore
-
-UNLIMITED = 2**62
+    pass
 
 
-class PrefillFirst:
+class PrefillFirst(Composition):
     """An iteration of prompts if one can start, else an iteration of decodes."""
-
-    looks_further = False
-
-    def __init__(self, core: SchedulerCore) -> None:
-        self._core = core
 
     def form(self, plan: Plan) -> None:
         """Who was swapped out comes back before anybody new starts."""
@@ -36,16 +31,3 @@ class PrefillFirst:
             if not plan.preempted:
                 swap_in(core, plan, budget)
             plan.blocked_by = "kv blocks" if core.waiting else None
-
-    def alike(self, plan: Plan) -> int:
-        """Nobody can start until blocks or seats come back."""
-        return UNLIMITED
-
-    def repeated(self, more: int) -> None:
-        """Nothing to remember."""
-
-    def settle(self, plan: Plan) -> None:
-        """What comes of an iteration is known when it is decided."""
-
-    def rested(self) -> None:
-        """Nothing to forget."""

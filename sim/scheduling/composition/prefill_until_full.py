@@ -10,15 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sim.errors import ServesimError
+from sim.scheduling.composition.base import Composition
 from sim.scheduling.gate.expected_outputs import ExpectedOutputs, PassBudget
 from sim.scheduling.plan import Blocker, How, Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND
 from sim.scheduling.state import RequestState
+from sim.specs.base import UNLIMITED
 
 if TYPE_CHECKING:
     from sim.scheduling.core import SchedulerCore
 
-UNLIMITED = 2**62
 Stop = Literal["OTHER", "NO_TOKEN", "FULL"]
 """SGLang's words for why a pass ends: tokens of prompts, memory, seats."""
 
@@ -38,18 +39,16 @@ class Grant(NamedTuple):
     tokens: int
 
 
-class PrefillUntilFull:
+class PrefillUntilFull(Composition):
     """`is_full` keeps waiting requests out; `carried` is the prompt that is not done.
 
     `ratio` is the share of outputs that were expected when the last call began, and `stop` why its pass over the
     waiting ended.
     """
 
-    looks_further = False
-
     def __init__(self, core: SchedulerCore) -> None:
+        super().__init__(core)
         engine = core.engine
-        self._core = core
         self._chunk_tokens = core.budget if engine.enable_chunked_prefill else None
         self._input_tokens = engine.max_prefill_tokens or UNLIMITED
         self._mixes = engine.enable_mixed_chunk
@@ -77,17 +76,10 @@ class PrefillUntilFull:
         self._present = len(core.running)
         plan.blocked_by = self._blocked_by if core.waiting else None
 
-    def alike(self, plan: Plan) -> int:
-        """Until somebody leaves."""
-        return UNLIMITED
-
     def repeated(self, more: int) -> None:
         """The estimate falls with every iteration of decodes."""
         for _ in range(more):
             self._outputs.decay()
-
-    def settle(self, plan: Plan) -> None:
-        """What comes of an iteration is known when it is decided."""
 
     def rested(self) -> None:
         """The estimate starts anew when nobody is there."""
@@ -202,9 +194,7 @@ class PrefillUntilFull:
                 core.decode_all(plan)
         for state, how, tokens in grants:
             if how == "running":
-                new_blocks = core.new_blocks(state, tokens)
-                core.take_blocks(state, tokens, new_blocks)
-                core.compute(plan, state, how, tokens, new_blocks)
+                core.go_on(plan, state, tokens)
             else:
                 core.start(plan, state, tokens, NOTHING_FOUND)
         if plan.decode_requests:

@@ -11,23 +11,23 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from sim.errors import InputError
+from sim.scheduling.composition.base import Composition
 from sim.scheduling.gate.future_peak import FuturePeak, Seen
 from sim.scheduling.plan import Blocker, Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND
 from sim.scheduling.state import RequestState
+from sim.specs.base import UNLIMITED
 
 if TYPE_CHECKING:
     from sim.scheduling.core import SchedulerCore
 
-UNLIMITED = 2**62
 
-
-class Rounds:
+class Rounds(Composition):
     """Of the waiting, the first `_admitted` are let in; `_waited` are passes of decodes since the last of prompts."""
 
     def __init__(self, core: SchedulerCore) -> None:
+        super().__init__(core)
         engine = core.engine
-        self._core = core
         self._gate = FuturePeak(engine)
         self._chunks = engine.enable_chunked_prefill
         self._chunk_tokens = engine.long_prefill_token_threshold if self._chunks else UNLIMITED
@@ -61,12 +61,6 @@ class Rounds:
     def repeated(self, more: int) -> None:
         """Passes of decodes."""
         self._waited += more
-
-    def settle(self, plan: Plan) -> None:
-        """What comes of an iteration is known when it is decided."""
-
-    def rested(self) -> None:
-        """Nothing to forget."""
 
     # ---- passes -----------------------------------------------------------------------------------------------------
 
@@ -111,10 +105,7 @@ class Rounds:
         self._waited, self._second = 0, None
         plan.stalled = core.decodes.count
         for state in list(core.prefilling):
-            tokens = min(state.known_tokens - state.computed_tokens, self._chunk_tokens)
-            new_blocks = core.new_blocks(state, tokens)
-            core.take_blocks(state, tokens, new_blocks)
-            core.compute(plan, state, "running", tokens, new_blocks)
+            core.go_on(plan, state, min(state.known_tokens - state.computed_tokens, self._chunk_tokens))
         for _ in range(self._admitted):
             state = core.waiting.pop()
             core.start(plan, state, min(state.known_tokens, self._chunk_tokens), NOTHING_FOUND)

@@ -93,7 +93,7 @@ class Verifying(Mixed):
         victim.verifying = False
         victim.preemptions += 1
         core.waiting.push_preempted(victim)
-        plan.preempted = [*plan.preempted, victim]
+        plan.preempted = {**plan.preempted, victim: 0}
 
     # ---- waiting requests -------------------------------------------------------------------------------------------
 
