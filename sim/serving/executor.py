@@ -11,6 +11,9 @@ from sim.scheduling.plan import Plan
 from sim.specs.base import UNLIMITED
 from sim.specs.engine import EngineSpec
 
+Prompts = tuple[int, int, int, int, int, int, int]
+"""What a `Batch` says of prompts, from their number to the longest context."""
+
 
 class Execution(NamedTuple):
     """Iterations as executed: the first one's batch and duration, and by how much each takes longer than the last.
@@ -74,16 +77,19 @@ class Executor:
         if plan.padding_requests:
             decodes, context_tokens = decodes + plan.padding_requests, context_tokens + plan.padding_context_tokens
         service_s = _service_s(plan, core) if self._brings_service else 0.0
-        if not plan.chunks:
-            if not plan.decode_requests:
-                return NOTHING
-            batch = Batch(decodes, context_tokens, 0, 0, 0, 0, 0, 0, 0, service_s)
-            if plan.draft_tokens:
-                batch = batch._replace(draft_tokens=plan.draft_tokens, draft_pairs=plan.draft_pairs)
-            if plan.swapped_in_blocks or plan.swapped_out_blocks:
-                batch = batch._replace(swapped_blocks=plan.swapped_in_blocks + plan.swapped_out_blocks)
-            increment_s, iterations = self._cost.growth(batch, plan.decode_requests)
-            return Execution(batch, self._cost.step_s(batch), increment_s, plan.padding_requests, iterations)
+        apart = service_s, plan.draft_tokens, plan.draft_pairs, plan.swapped_in_blocks + plan.swapped_out_blocks
+        if plan.chunks:
+            prompts, padding_tokens = self._prompts(plan)
+            batch = Batch(decodes, context_tokens, *prompts, *apart)
+            return Execution(batch, self._cost.step_s(batch), 0.0, plan.padding_requests + padding_tokens)
+        if not plan.decode_requests:
+            return NOTHING
+        batch = Batch(decodes, context_tokens, 0, 0, 0, 0, 0, 0, 0, *apart)
+        increment_s, iterations = self._cost.growth(batch, plan.decode_requests)
+        return Execution(batch, self._cost.step_s(batch), increment_s, plan.padding_requests, iterations)
+
+    def _prompts(self, plan: Plan) -> tuple[Prompts, int]:
+        """All chunks together, and how many of their tokens pad."""
         asked_for = new_tokens = seen = there = all_tiles = tile_keys = 0
         longest, tile_tokens = plan.longest_context_tokens, self._tile_tokens
         for chunk in plan.chunks:
@@ -98,11 +104,7 @@ class Executor:
             new_tokens, seen, there = new_tokens + new, seen + pairs(new, cached), there + new + cached
             all_tiles, tile_keys, longest = all_tiles + tiles, tile_keys + keys, max(longest, new + cached)
         prompts = len(plan.chunks), new_tokens, seen, there, all_tiles, tile_keys, longest
-        batch = Batch(decodes, context_tokens, *prompts, service_s, plan.draft_tokens, plan.draft_pairs)
-        if plan.swapped_in_blocks or plan.swapped_out_blocks:
-            batch = batch._replace(swapped_blocks=plan.swapped_in_blocks + plan.swapped_out_blocks)
-        padding_tokens = plan.padding_requests + new_tokens - asked_for
-        return Execution(batch, self._cost.step_s(batch), 0.0, padding_tokens)
+        return prompts, new_tokens - asked_for
 
 
 def _service_s(plan: Plan, core: SchedulerCore) -> float:
