@@ -280,7 +280,8 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
             "request at a time; set it to 1 or choose another cost kind"
         )
     budget = engine.max_num_batched_tokens
-    if not engine.enable_chunked_prefill and budget is not None and budget < engine.longest_sequence_tokens:
+    limits_prompts = not engine.enable_chunked_prefill and engine.composition != "prefill_until_full"
+    if limits_prompts and budget is not None and budget < engine.longest_sequence_tokens:
         raise InputError(
             f"engine.max_num_batched_tokens: {budget} with enable_chunked_prefill false could never run a prompt of "
             f"max_model_len {engine.longest_sequence_tokens} tokens; raise it to that, or switch chunking on"

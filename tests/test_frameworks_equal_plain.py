@@ -137,7 +137,7 @@ def engines(draw: st.DrawFn, preset: str, scarce: bool) -> EngineSpec:
         blocks += math.ceil(8 / block_size) + 2
         values = {
             "max_prefill_tokens": draw(st.integers(1, 100)),
-            "enable_chunked_prefill": preset == "sglang-mixed" or draw(st.booleans()),
+            "enable_chunked_prefill": draw(st.booleans()),
             "schedule_conservativeness": draw(st.sampled_from([1.0, 0.0, 0.3, 2.0])),
         }
         budget = max(budget, block_size)

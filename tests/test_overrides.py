@@ -55,7 +55,7 @@ def test_other_keys_of_the_file_stay():
 
 
 def test_a_file_that_names_a_key_twice_is_still_refused():
-    with pytest.raises(InputError, match=r"engine\.scheduling_policy: is another name of order"):
+    with pytest.raises(InputError, match=r"engine\.scheduling_policy: sets order"):
         engine({"scheduling_policy": "fcfs", "order": "fcfs"})
 
 

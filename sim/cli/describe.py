@@ -29,7 +29,7 @@ def prompts_and_decodes(engine: EngineSpec) -> str:
     """How prompts are computed where others decode."""
     if engine.formation == "drain_then_fill":
         return "a batch runs to its end"
-    if engine.composition not in ("mixed", "decodes_first") and not engine.enable_mixed_chunk:
+    if engine.composition not in ("mixed", "decodes_first") and not engine.decodes_ride_along:
         return "prompts alone, decodes wait"
     return f"{'chunks of prompts' if engine.enable_chunked_prefill else 'whole prompts'} beside decodes"
 

@@ -83,6 +83,10 @@ def _names_of(preset: Preset, key: str) -> Iterator[str]:
             meanings = target[key] if isinstance(target, dict) else {}
             told = ", ".join(f"{_text(theirs)}: {_text(ours)}" for theirs, ours in meanings.items() if theirs != ours)
             yield f"{argument} ({told})" if told else argument
+    for argument, switched in preset.switches.items():
+        told = ", ".join(f"{_text(theirs)}: {_text(ours[key])}" for theirs, ours in switched.items() if key in ours)
+        if told:
+            yield f"{argument} ({told})"
 
 
 def _text(value: Any, key: str = "") -> str:

@@ -169,6 +169,11 @@ class EngineSpec(Spec):
         return self.speculation.draft_slots if self.speculation else 0
 
     @property
+    def decodes_ride_along(self) -> bool:
+        """Whether SGLang lets decodes join its prompts, which it does only while it cuts prompts into chunks."""
+        return self.enable_mixed_chunk and self.enable_chunked_prefill
+
+    @property
     def rule_files(self) -> tuple[str, ...]:
         """Paths of the Python files that rules of the user's own are in."""
         return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in self.own_rules.values()))

@@ -60,7 +60,8 @@ class Preset(Spec):
     `by_memory` are defaults by the size of the GPU's memory, of which the first row that matches counts. What keys in
     `without` are set to has no effect, and why is said. `arguments` are the framework's own names. Keys among
     `whole_prompts` are raised to max_model_len unless they are given. Of an argument in `only` just that value is
-    modelled. `left_out` says in words what of the framework is not there. `own_rules` are values that name Python code.
+    modelled. `switches` are values of arguments that mean other keys. `left_out` says in words what of the framework is
+    not there. `own_rules` are values that name Python code.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Preset(Spec):
     arguments: dict[str, Target] = Field(default_factory=dict)
     whole_prompts: list[EngineKey] = Field(default_factory=list)
     only: dict[str, Any] = Field(default_factory=dict)
+    switches: dict[str, dict[str | int | None, EngineValues]] = Field(default_factory=dict)
     left_out: list[str] = Field(default_factory=list)
 
     @property
@@ -101,6 +103,7 @@ class Preset(Spec):
                 "without": _without(base.without, said) | self.without,
                 "arguments": _without(base.arguments, named) | self.arguments,
                 "only": _without(base.only, named) | self.only,
+                "switches": _without(base.switches, named) | self.switches,
                 "whole_prompts": self.whole_prompts or [key for key in base.whole_prompts if key not in said],
                 "left_out": base.left_out + self.left_out,
             }

@@ -116,18 +116,19 @@ def in_our_words(given: dict[str, Any], preset: Preset) -> tuple[dict[str, Any],
         if argument in NOT_YET:
             _refuse_layout(argument, value)
             continue
-        key, ours = _translated(argument, value, preset)
-        if key in names:
-            alias, other = (argument, names[key]) if argument != key else (names[key], argument)
-            raise InputError(f"engine.{alias}: is another name of {key}, and engine.{other} is also given; keep one")
-        if key:
+        for key, ours in _translated(argument, value, preset).items():
+            if key in names:
+                alias, other = (argument, names[key]) if argument != key else (names[key], argument)
+                raise InputError(f"engine.{alias}: sets {key}, and engine.{other} is also given; keep one")
             values[key], names[key] = ours, argument
     return values, names
 
 
-def _translated(argument: str, value: Any, preset: Preset) -> tuple[str, Any]:
-    """A key of ours and its value; no key for an argument that says nothing."""
-    target = preset.arguments.get(argument)
+def _translated(argument: str, value: Any, preset: Preset) -> dict[str, Any]:
+    """What an argument says in our keys; nothing for one of which only this value is modelled."""
+    target, switches = preset.arguments.get(argument), preset.switches.get(argument, {})
+    if isinstance(value, str | int | None) and value in switches:
+        return switches[value]
     if argument in preset.only:
         accepted = preset.only[argument]
         if value != accepted or isinstance(value, bool) != isinstance(accepted, bool):
@@ -135,16 +136,16 @@ def _translated(argument: str, value: Any, preset: Preset) -> tuple[str, Any]:
                 f"engine.{argument}: got {written(value)}, but of {preset.name} only {_as_yaml(accepted)} is modelled; "
                 "set it to that or drop it"
             )
-        return "", None
+        return {}
     if isinstance(target, dict):
         ((key, meaning),) = target.items()
         if not isinstance(value, str | bool | None) or value not in meaning:
             allowed = " or ".join(_as_yaml(each) for each in meaning)
             raise InputError(f"engine.{argument}: got {written(value)}, must be {allowed}; correct it or drop the line")
-        return key, meaning[value]
+        return {key: meaning[value]}
     if target is None:
         _check_known(argument, preset)
-    return target or argument, value
+    return {target or argument: value}
 
 
 def _check_known(key: str, preset: Preset) -> None:

@@ -83,8 +83,9 @@ class PlainSglang(PlainCommon):
         super().__init__(block_size=page_size, blocks=max_total_num_tokens // page_size, tile_tokens=tile_tokens)
         self.max_running_requests = max_running_requests
         self.max_total_num_tokens = max_total_num_tokens // page_size * page_size
-        self.max_prefill_tokens, self.enable_mixed_chunk = max_prefill_tokens, enable_mixed_chunk
+        self.max_prefill_tokens = max_prefill_tokens
         self.chunked_prefill_size = chunked_prefill_size if chunked_prefill_size and chunked_prefill_size > 0 else None
+        self.enable_mixed_chunk = self.chunked_prefill_size is not None and enable_mixed_chunk
         self.first_ratio = min(INITIAL_RATIO * schedule_conservativeness, 1.0)
         self.least_ratio = min(self.first_ratio * LEAST_SHARE, 1.0)
         self.ratio = self.first_ratio

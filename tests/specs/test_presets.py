@@ -113,6 +113,16 @@ def test_an_argument_of_the_framework_lands_in_the_key_it_means(preset, argument
     assert notes == []
 
 
+@pytest.mark.parametrize("preset", ["sglang", "sglang-mixed"])
+@pytest.mark.parametrize("off", [-1, None])
+def test_sglangs_chunk_size_switches_chunks_off(preset, off):
+    engine = experiment_with(preset, {"chunked_prefill_size": off}).engine
+    assert not engine.enable_chunked_prefill
+    assert not engine.decodes_ride_along, "SGLang mixes chunks alone"
+    message = refused_engine(preset, chunked_prefill_size=off, enable_chunked_prefill=True)
+    all_in(message, ["engine.chunked_prefill_size: sets enable_chunked_prefill", "keep one"])
+
+
 def test_vllms_speculative_config_lands_in_speculation():
     said = {"method": "ngram", "num_speculative_tokens": 3, "acceptance": {"kind": "constant", "rate": 0.6}}
     engine = experiment_with("vllm-v1", {"speculative_config": said}).engine
@@ -166,7 +176,7 @@ def test_an_unknown_argument_is_refused_with_the_nearest_of_this_framework(prese
 def test_a_key_given_twice_is_refused_under_the_frameworks_name(preset, argument, theirs, key, ours):
     if argument != key:
         message = refused(complete_engine, {"preset": preset, key: ours, argument: theirs}, A100)
-        all_in(message, [f"engine.{argument}: is another name of {key}", f"engine.{key} is also given", "keep one"])
+        all_in(message, [f"engine.{argument}: sets {key}", f"engine.{key} is also given", "keep one"])
 
 
 @pytest.mark.parametrize(

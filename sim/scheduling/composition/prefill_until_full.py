@@ -51,7 +51,7 @@ class PrefillUntilFull(Composition):
         engine = core.engine
         self._chunk_tokens = core.budget if engine.enable_chunked_prefill else None
         self._input_tokens = engine.max_prefill_tokens or UNLIMITED
-        self._mixes = engine.enable_mixed_chunk
+        self._mixes = engine.decodes_ride_along
         self._outputs = ExpectedOutputs(engine)
         self._last: list[RequestState] = []
         self._besides_last = 0
