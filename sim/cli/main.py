@@ -20,6 +20,7 @@ VERBS = (
     "run", "show", "estimate", "catalog", "sweep", "compare", "capacity", "sensitivity", "calibrate", "trace",
     "validate",
 )  # fmt: skip
+ALLOW_CODE = "--allow-code"
 
 
 class _CommandsOnDemand(Mapping[str, Any]):
@@ -51,6 +52,11 @@ class _Verbs(TyperGroup):
         super().__init__(**attributes)
         self.commands = _CommandsOnDemand()  # type: ignore[assignment]  # read only: nothing adds commands
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """An option that all verbs share may stand behind the verb too."""
+        shared = [arg for arg in args if arg == ALLOW_CODE]
+        return super().parse_args(ctx, shared + [arg for arg in args if arg != ALLOW_CODE])
+
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; Ctrl-C that it does not handle ends it with a word, not in silence."""
         try:
@@ -75,13 +81,16 @@ app = typer.Typer(
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let the experiment file name rules in Python files of yours.")
+        bool,
+        typer.Option(
+            ALLOW_CODE, help="Let the experiment file name rules in Python files of yours; after the verb too."
+        ),
     ] = False,
 ) -> None:
     if allow_code:
-        from sim.specs.own_code import ALLOW_CODE  # pydantic is slow to import
+        from sim.specs import own_code  # pydantic is slow to import
 
-        os.environ[ALLOW_CODE] = "1"
+        os.environ[own_code.ALLOW_CODE] = "1"
     if version:
         print(__version__)
         raise typer.Exit

@@ -44,7 +44,7 @@ def test_a_rule_runs_with_allow_code_and_not_without(servesim):
     refused = servesim(*RUN, *OWN_GATE)
     assert (refused.code, refused.out) == (2, "")
     assert "servesim --allow-code VERB" in refused.err
-    allowed = servesim("--allow-code", *RUN, *OWN_GATE)
+    allowed = servesim(*RUN, *OWN_GATE, "--allow-code")
     assert allowed.code == 0, allowed.err
     assert preemptions(allowed) < preemptions(servesim(*RUN))
 
