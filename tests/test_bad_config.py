@@ -137,6 +137,11 @@ UNKNOWN_KEYS = [
     ("arrivals", {"workload.arrivals.rte": 1}, ["workload.arrivals.rte", "'rate'"]),
     ("piece", arrivals(process="piecewise", rates=[{"until": 3}]), ["workload.arrivals.rates.0", "until_s"]),
     ("lengths", {"workload.lengths.promt": {}}, ["workload.lengths.promt", "'prompt'"]),
+    (
+        "of_both",
+        {"workload.lengths.distribution": "fixed"},
+        ["workload.lengths.distribution: ", "known: output, prompt"],
+    ),
     ("distribution", {"workload.lengths.prompt.valu": 3}, ["workload.lengths.prompt.valu", "'value'"]),
     ("other_kinds_key", {"workload.lengths.output.cv": 1.0}, ["workload.lengths.output.cv", "mean"]),
     ("trace", trace(path="t.csv", format="csv", timescale=2.0), ["workload.trace.timescale", "'time_scale'"]),
@@ -394,12 +399,12 @@ CONTRADICTIONS = [
     (
         "alias_after",
         {"engine.num_gpu_blocks": 9000, "engine.num_gpu_blocks_override": 9000},
-        ["engine.num_gpu_blocks_override", "another name of num_gpu_blocks", "keep one"],
+        ["engine.num_gpu_blocks_override", "sets num_gpu_blocks", "keep one"],
     ),
     (
         "alias_before",
         {"engine.num_gpu_blocks_override": 9000, "engine.num_gpu_blocks": 9000},
-        ["engine.num_gpu_blocks_override", "another name of num_gpu_blocks", "keep one"],
+        ["engine.num_gpu_blocks_override", "sets num_gpu_blocks", "keep one"],
     ),
     (
         "two_aliases",

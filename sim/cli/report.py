@@ -88,6 +88,8 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
         facts.insert(1, ("users", _users(ours["closed_loop"])))
     if ours["utilisation"]["busy_mfu"] is not None:
         facts.append(("hardware", _hardware(ours)))
+    if summary.get("spec_decode_num_drafts"):
+        facts.append(("drafts", _drafts(summary)))
     facts += [("step time", _step_time(ours)), ("KV cache", _kv_cache(ours["kv_cache"]))]
     if ours["slo"]:
         facts.append(("SLO", _slo(ours["slo"]) + ("; of answered requests" if summary["failed"] else "")))
@@ -135,6 +137,15 @@ def _engine(ours: dict[str, Any]) -> str:
     if batch["padding_fraction"]:
         extras.append(f"{percent(batch['padding_fraction'])} of executed tokens are padding")
     return ", ".join(extras)
+
+
+def _drafts(summary: dict[str, Any]) -> str:
+    by_position = ", ".join(f"{rate:.0%}" for rate in summary["spec_decode_per_position_acceptance_rates"])
+    return (
+        f"{number(summary['spec_decode_acceptance_length'])} tokens a round on average; "
+        f"{summary['spec_decode_acceptance_rate']:.1f}% of {summary['spec_decode_draft_tokens']:,} drafts accepted, "
+        f"by position {by_position}"
+    )
 
 
 def _hardware(ours: dict[str, Any]) -> str:

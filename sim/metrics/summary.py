@@ -9,6 +9,7 @@ import pandas as pd
 
 from sim.metrics.closed_loop import closed_loop
 from sim.metrics.distributions import distributions
+from sim.metrics.drafts import spec_decode
 from sim.metrics.engine_use import batch_use, kv_use, step_time_use
 from sim.metrics.finished_run import FinishedRun
 from sim.metrics.groups import groups
@@ -30,13 +31,15 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
     """The content of `summary.json`, but for the audit, which is added when it has passed."""
     experiment, log, requests, duration_s = run.experiment, run.log, run.requests, run.duration_s
     metrics = latency_metrics(requests, run.gaps.sample)
-    attained, lost = _good_requests(requests, experiment.slo), log.recorder.totals.lost
+    attained, totals = _good_requests(requests, experiment.slo), log.recorder.totals
+    drafts = experiment.engine.num_speculative_tokens
     return {
         **_vllm_header(experiment, log, requests, duration_s),
         "request_goodput": None if attained is None else ratio(int(attained.sum()), duration_s),
         "max_output_tokens_per_s": max_output_tokens_per_s(requests, run.gaps, log.recorder.start_s),
         "max_concurrent_requests": peak_in_system(requests),
         **_vllm_latencies(metrics),
+        **(spec_decode(totals.rounds, drafts) if drafts else {}),
         "sim": {
             "name": experiment.name,
             "seed": experiment.seed,
@@ -45,8 +48,8 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
             "groups": groups(requests),
             "requests": distributions(requests),
             "throughput": throughput(requests, log.recorder.unserved.arrays()["arrival_s"], duration_s),
-            "failed": {"refused": log.recorder.totals.refused, "abandoned": log.recorder.totals.abandoned},
-            "slo": _slo_report(metrics, experiment.slo, attained, lost),
+            "failed": {"refused": totals.refused, "abandoned": totals.abandoned},
+            "slo": _slo_report(metrics, experiment.slo, attained, totals.lost),
             "stability": stability(requests, experiment.workload),
             "closed_loop": closed_loop(run.workload, requests),
             "batch": batch_use(run),

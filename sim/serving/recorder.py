@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
 
 import numpy as np
@@ -41,7 +42,7 @@ class Totals:
     `arrivals` are the requests that were let in, others were `refused`; `departures` have their answers, `abandoned`
     left before they were scheduled, after `abandoned_request_s` in all. `in_system_request_s` is ∫N(t)dt, N being the
     requests that have arrived and not left; `waiting_request_s` the time integral of the queue that the engine knows
-    of, and `peak_waiting` its length at most.
+    of, and `peak_waiting` its length at most. `rounds` counts those that verified so many drafts and accepted so many.
     """
 
     arrivals: int = 0
@@ -51,6 +52,7 @@ class Totals:
     abandoned_request_s: float = 0.0
     emitted_tokens: int = 0
     accepted_tokens: int = 0
+    rounds: Counter[tuple[int, int]] = field(default_factory=Counter)
     in_system_request_s: float = 0.0
     waiting_request_s: float = 0.0
     peak_waiting: int = 0
@@ -243,6 +245,8 @@ class Recorder:
         """Right drafts come out with the token after them, so with no gap between."""
         self.totals.emitted_tokens += plan.accepted_tokens - plan.wasted_requests
         self.totals.accepted_tokens += plan.accepted_tokens
+        verified = (done for done in plan.rounds if done.draft_tokens and done.emitted)
+        self.totals.rounds.update((done.draft_tokens, done.accepted) for done in verified)
         if plan.accepted_tokens:
             self.gaps.append(ANYBODY, plan.accepted_tokens, 0.0, end_s, -1)
         return plan.draft_tokens, plan.draft_pairs, plan.accepted_tokens

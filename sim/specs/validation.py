@@ -13,7 +13,9 @@ from sim.errors import InputError, did_you_mean
 SpecT = TypeVar("SpecT", bound=BaseModel)
 
 _KIND_KEYS = ("distribution", "process", "kind")
-_UNION_LABELS = ("[key]", "str", "dict[str,any]", "of each", "of both")
+_UNION_LABELS = ("[key]", "str", "dict[str,any]")
+_HAS_TAGS = {"of each": False, "of both": True}
+"""Labels of the members of a union that have tags, and of those that have none."""
 _REQUIREMENTS = {
     "model_type": "must be a mapping of names to values",
     "model_attributes_type": "must be a mapping of names to values",
@@ -87,6 +89,8 @@ def _walk(spec: type[BaseModel], location: tuple[Any, ...]) -> tuple[list[str], 
             parts.append(str(part))
         elif members:
             candidates = members
+        elif part in _HAS_TAGS:
+            candidates = [candidate for candidate in candidates if bool(_tags(candidate)) == _HAS_TAGS[part]]
         elif isinstance(part, int):
             parts.append(str(part))
         elif part not in _UNION_LABELS:

@@ -52,6 +52,21 @@ def test_where_nothing_holds_up_the_queue_nothing_is_said_of_it():
     assert "could not start" not in line
 
 
+# ---- drafts ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_became_of_drafts_is_told_where_there_were_any():
+    acceptance = {"kind": "per_position", "rates": [1.0, 0.0]}
+    speculation = {"method": "ngram", "num_speculative_tokens": 2, "acceptance": acceptance}
+    summary = run({"engine.speculation": speculation}).summary
+    line = fact(summary, "drafts")
+    assert line.endswith(
+        "2 tokens a round on average; 50.0% of "
+        f"{summary['spec_decode_draft_tokens']:,} drafts accepted, by position 100%, 0%"
+    )
+    assert not any(line.startswith("drafts") for line in printed(run().summary))
+
+
 # ---- groups ----------------------------------------------------------------------------------------------------------
 
 

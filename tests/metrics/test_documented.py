@@ -32,6 +32,8 @@ DESCRIBED = {
     "workload.output_predictor": {"error_cv": 0.5},
     "slo": {"p99_ttft": 0.5},
 }
+ACCEPTANCE = {"kind": "constant", "rate": 0.6}
+DRAFTS = {"engine.speculation": {"method": "ngram", "num_speculative_tokens": 3, "acceptance": ACCEPTANCE}}
 
 
 def words_of(text: str) -> set[str]:
@@ -58,7 +60,7 @@ def results():
     single = run(CLOSED_LOOP)
     told = {"model_uncertainty": model_uncertainty(single.experiment, 3).to_dict(single.summary)}
     single = replace(single, summary=single.summary | {"sim": single.summary["sim"] | told})
-    return [run(DESCRIBED), single, run(ONE_TOKEN_EACH), replicate(experiment(DESCRIBED), 3).result()]
+    return [run(DESCRIBED), single, run(ONE_TOKEN_EACH), run(DRAFTS), replicate(experiment(DESCRIBED), 3).result()]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,7 @@ def test_every_key_of_the_summary_is_documented(results, documented):
 def test_every_documented_key_is_given(results, documented):
     keys = given_keys(results)
     assert {word for word in documented if word.startswith("sim.")} - keys == set()
+    assert {word for word in documented if re.fullmatch(r"spec_decode_\w+", word)} - keys == set()
     assert {word for word in documented if re.fullmatch(r"(mean|median|std|p\d+)_\w+_ms", word)} - keys == set()
 
 
