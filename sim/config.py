@@ -19,7 +19,7 @@ from sim.specs.experiment import Experiment
 from sim.specs.hf_config import model_from_hf
 from sim.specs.memory import plan_memory
 from sim.specs.model import ModelSpec
-from sim.specs.presets import complete_engine, fit_whole_prompts, own_name
+from sim.specs.presets import complete_engine, derive_values, own_name
 from sim.specs.speculative_config import SPECULATIVE_CONFIG, drafts_in_our_words
 from sim.specs.validation import SpecT, validate, written
 from sim.specs.workload import ClosedLoop, ShareGptLengths, TraceSpec, WorkloadSpec
@@ -139,7 +139,7 @@ def _complete(
     """With every engine value filled in and memory divided up."""
     given, draft_notes = _load_drafts(config.engine, folder)
     engine, notes = complete_engine(given, accelerator, folder)
-    engine = fit_whole_prompts(engine, given, model.max_position_embeddings)
+    engine = derive_values(engine, given, model, accelerator)
     _check_drafts(engine, model, accelerator, config.cost)
     engine, memory, memory_notes = plan_memory(engine, model, accelerator)
     _check_combinations(engine, config)

@@ -94,7 +94,8 @@ def _room(m: Machine) -> str:
     if m.case.engine.num_gpu_blocks is not None:
         return "num_gpu_blocks x block_size x KV bytes per token"
     both = "weights of both models" if m.case.engine.draft_model else "weights"
-    return f"GPUs x memory x gpu_memory_utilization - {both} - activations"
+    activations = "" if m.case.engine.activations_apart else " - activations"
+    return f"GPUs x memory x gpu_memory_utilization - {both}{activations}"
 
 
 def _held(m: Machine) -> str:

@@ -63,6 +63,7 @@ class EngineSpec(Spec):
     kv_pool_tokens: PositiveInt | None = None
     has_null_block: bool
     gpu_memory_utilization: Fraction
+    activations_apart: bool = False
     tensor_parallel_size: PositiveInt = 1
 
     # admission

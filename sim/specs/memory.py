@@ -112,7 +112,10 @@ def activation_bytes(engine: EngineSpec, model: ModelSpec) -> int:
 
     Per token 4 hidden vectors and 3 intermediate ones; per sequence of the batch one row of logits in fp32 and one in
     the model's type; plus RUNTIME_BYTES. An engine without a token budget is sized for one sequence of full length.
+    None where `gpu_memory_utilization` leaves activations out: they take the rest (SGLang, LightLLM).
     """
+    if engine.activations_apart:
+        return 0
     tp = engine.tensor_parallel_size
     tokens = engine.max_num_batched_tokens or engine.max_model_len or model.max_position_embeddings
     per_token = (4 * model.hidden_size + 3 * model.active_intermediate_size // tp) * model.dtype_bytes
@@ -194,13 +197,13 @@ def _does_not_fit(engine: EngineSpec, model: ModelSpec, accelerator: Accelerator
         engine, short_bytes = alone, -_left_for_blocks(alone, model, accelerator)
     tp = engine.tensor_parallel_size
     usable = accelerator.memory_bytes * engine.gpu_memory_utilization
-    activations = activation_bytes(engine, model)
-    budget = engine.max_num_batched_tokens
+    activations, budget = activation_bytes(engine, model) / GB, engine.max_num_batched_tokens
     sized_by = f"engine.max_num_batched_tokens {budget}" if budget else "engine.max_model_len"
+    besides = f" and activations {activations:.1f} GB (sized by {sized_by})" if activations else ""
     return (
         f"model: {model.name} does not fit on {accelerator.name} with tensor_parallel_size {tp}: "
-        f"{short_bytes / GB:.1f} GB short. Weights take {model.weight_bytes / tp / GB:.1f} GB and activations "
-        f"{activations / GB:.1f} GB (sized by {sized_by}) of the {usable / GB:.1f} GB that "
+        f"{short_bytes / GB:.1f} GB short. Weights take {model.weight_bytes / tp / GB:.1f} GB{besides} of the "
+        f"{usable / GB:.1f} GB that "
         f"engine.gpu_memory_utilization {engine.gpu_memory_utilization:g} allows; "
         f"{', or '.join(_remedies(engine, model, accelerator))}"
     )

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.base import Spec
+from sim.specs.derived import Derivation
 from sim.specs.engine import EngineSpec
 from sim.specs.own_code import names_code
 from sim.specs.validation import validate, written
@@ -58,10 +59,10 @@ class Preset(Spec):
     """One preset, every part filled in.
 
     `by_memory` are defaults by the size of the GPU's memory, of which the first row that matches counts. What keys in
-    `without` are set to has no effect, and why is said. `arguments` are the framework's own names. Keys among
-    `whole_prompts` are raised to max_model_len unless they are given. Of an argument in `only` just that value is
-    modelled. `switches` are values of arguments that mean other keys. `left_out` says in words what of the framework is
-    not there. `own_rules` are values that name Python code.
+    `without` are set to has no effect, and why is said. `arguments` are the framework's own names. Keys in `derived`
+    are worked out by a rule unless they are given. Of an argument in `only` just that value is modelled. `switches` are
+    values of arguments that mean other keys. `left_out` says in words what of the framework is not there. `own_rules`
+    are values that name Python code.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Preset(Spec):
     by_memory: list[MemoryRow] = Field(default_factory=list)
     without: dict[EngineKey, str] = Field(default_factory=dict)
     arguments: dict[str, Target] = Field(default_factory=dict)
-    whole_prompts: list[EngineKey] = Field(default_factory=list)
+    derived: dict[EngineKey, Derivation] = Field(default_factory=dict)
     only: dict[str, Any] = Field(default_factory=dict)
     switches: dict[str, dict[str | int | None, EngineValues]] = Field(default_factory=dict)
     left_out: list[str] = Field(default_factory=list)
@@ -104,7 +105,7 @@ class Preset(Spec):
                 "arguments": _without(base.arguments, named) | self.arguments,
                 "only": _without(base.only, named) | self.only,
                 "switches": _without(base.switches, named) | self.switches,
-                "whole_prompts": self.whole_prompts or [key for key in base.whole_prompts if key not in said],
+                "derived": _without(base.derived, said) | self.derived,
                 "left_out": base.left_out + self.left_out,
             }
         )

@@ -10,13 +10,15 @@ from typing import Any
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.accelerator import GIB, AcceleratorSpec
+from sim.specs.derived import DERIVATIONS
 from sim.specs.engine import NOT_YET, EngineSpec
+from sim.specs.model import ModelSpec
 from sim.specs.own_code import located_rules, names_code
 from sim.specs.preset_file import Preset, own_name, preset_of
 from sim.specs.validation import validate, written
 
 __all__ = [
-    "DEFAULT_PRESET", "complete_engine", "engine_from_arguments", "fit_whole_prompts", "own_name",
+    "DEFAULT_PRESET", "complete_engine", "derive_values", "engine_from_arguments", "own_name",
 ]  # fmt: skip
 
 DEFAULT_PRESET = "vllm-v1"
@@ -47,13 +49,14 @@ def complete_engine(
     return engine.model_copy(update={key: values.get(key) for key in unused}), notes
 
 
-def fit_whole_prompts(engine: EngineSpec, given: dict[str, Any], model_len: int) -> EngineSpec:
-    """Where the framework sizes its token budget for the longest prompt, that unless a budget was given."""
+def derive_values(
+    engine: EngineSpec, given: dict[str, Any], model: ModelSpec, accelerator: AcceleratorSpec
+) -> EngineSpec:
+    """With what the framework works out from all else, where that was not given."""
     preset = preset_of(engine.preset)
     ours, _ = in_our_words(given, preset)
-    length = engine.max_model_len or model_len
-    keys = [key for key in preset.whole_prompts if key not in ours]
-    return engine.model_copy(update={key: max(getattr(engine, key), length) for key in keys})
+    rules = {key: DERIVATIONS[rule] for key, rule in preset.derived.items() if key not in ours}
+    return engine.model_copy(update={key: rule(engine, model, accelerator) for key, rule in rules.items()})
 
 
 def engine_from_arguments(preset: str, arguments: dict[str, Any], field: str) -> EngineSpec:

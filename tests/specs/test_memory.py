@@ -35,6 +35,65 @@ def test_given_blocks_are_kept_and_a_hypothetical_amount_is_noted():
     assert "hypothetical" in experiment(num_gpu_blocks=1_000_000).notes[0]
 
 
+# ---- shares of weights and KV cache alone ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", [{"preset": "lightllm"}, {"preset": "sglang"}, {"preset": "sglang-mixed"}])
+def test_activations_take_what_their_share_leaves(engine):
+    found = experiment(**engine)
+    memory = found.memory
+    limit = memory.memory_bytes * found.engine.gpu_memory_utilization
+    assert memory.activation_bytes == 0
+    assert limit - memory.kv_bytes_per_block < memory.weight_bytes + memory.kv_cache_bytes <= limit
+
+
+GRAPHS = 50
+"""SGLang's prefill graphs up to 4,096 tokens; beyond there is one every 512."""
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "engine", "reserved_mib"),
+    [
+        ("h100-sxm", {}, 512 + 1.5 * 8192 + 128 + 2 * 256 + 8 * (GRAPHS + 8)),
+        ("h100-sxm", {"chunked_prefill_size": 16384}, 512 + 1.5 * 16384 + 128 + 2 * 256 + 8 * (GRAPHS + 24)),
+        ("h100-sxm", {"chunked_prefill_size": -1}, 512 + 1.5 * 16384 + 128 + 2 * 256),
+        ("h100-sxm", {"chunked_prefill_size": 512}, 10 * 1024),
+        ("h100-sxm", {"tp_size": 4}, 512 + 1.5 * 8192 + 4 * 128 + 2 * 512 + 8 * (GRAPHS + 8)),
+        ("l40s", {"chunked_prefill_size": 1024}, 512 + 1.5 * 2048 + 128 + 2 * 32 + 8 * 38),
+        ("l40s", {"max_running_requests": 10}, 512 + 1.5 * 4096 + 128 + 2 * 10 + 8 * GRAPHS),
+        ("rtx-4090", {"tp_size": 4}, 512 + 1.5 * 4096 + 4 * 128 + 2 * 160 + 8 * GRAPHS),
+        ("b200-sxm", {}, 512 + 1.5 * 16384 + 128 + 2 * 512 + 8 * (GRAPHS + 24)),
+    ],
+)
+def test_sglang_keeps_back_what_chunks_and_graphs_take(accelerator, engine, reserved_mib):
+    found = experiment(accelerator=accelerator, preset="sglang", **engine)
+    share = 1 - reserved_mib * 2**20 / found.accelerator.memory_bytes
+    assert found.engine.gpu_memory_utilization == pytest.approx(share, abs=0.0005)
+
+
+def test_sglang_keeps_back_more_for_latent_attention():
+    found = experiment("deepseek-v2-lite", "h100-sxm", preset="sglang")
+    share = 1 - (512 + 1.5 * 8192 + 128 + 2 * 256 + 1536) * 2**20 / found.accelerator.memory_bytes
+    assert found.engine.gpu_memory_utilization == pytest.approx(share, abs=0.0005)
+
+
+def test_a_share_that_is_given_is_kept():
+    assert experiment(preset="sglang", mem_fraction_static=0.9).engine.gpu_memory_utilization == 0.9
+    found = experiment(preset="sglang")
+    assert experiment_from(found.resolved()).engine == found.engine
+
+
+def test_what_does_not_fit_beside_sglangs_reserve_is_refused_without_a_word_of_activations():
+    with pytest.raises(
+        InputError, match=r"Weights take 16\.1 GB of the 15\.2 GB that engine\.gpu_memory_utilization"
+    ) as told:
+        experiment(accelerator="a10g", preset="sglang", chunked_prefill_size=4608, gpu_memory_utilization=0.64)
+    assert "raise engine.gpu_memory_utilization" in str(told.value)
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(("preset", "key", "blocks"), [
     ("vllm-v1", "kv_pool_tokens", 2048), ("fastgen", "kv_pool_tokens", 512), ("sglang", "max_total_tokens", 32770),
 ])  # fmt: skip

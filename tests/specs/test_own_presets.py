@@ -72,9 +72,9 @@ def test_an_argument_of_the_base_may_mean_something_else_here(write):
 
 
 def test_a_budget_that_the_base_would_raise_for_long_prompts_is_the_files(write):
-    assert preset_of("vllm-v0").whole_prompts == ["max_num_batched_tokens"]
+    assert preset_of("vllm-v0").derived == {"max_num_batched_tokens": "budget_of_whole_prompts"}
     engine, _ = write({"base": "vllm-v0", "values": {"max_num_batched_tokens": 999}})
-    assert preset_of(engine.preset).whole_prompts == []
+    assert preset_of(engine.preset).derived == {}
 
 
 def test_a_value_that_the_base_has_no_use_for_counts_where_the_file_gives_it(write):
@@ -135,8 +135,8 @@ WRONG = [
     ("two_targets", {**BASED, "arguments": {"a": {"order": {}, "gate": {}}}}, ["arguments.a: got", "correct"]),
     ("without", {**BASED, "without": {"nonsense": "why"}}, ["without.nonsense", "known: "]),
     ("without_type", {**BASED, "without": ["order"]}, ["without: got ['order']", "mapping"]),
-    ("whole", {**BASED, "whole_prompts": ["nonsense"]}, ["whole_prompts.0", "nonsense is no key", "known: "]),
-    ("whole_type", {**BASED, "whole_prompts": "order"}, ["whole_prompts: got 'order'", "list"]),
+    ("derived", {**BASED, "derived": {"nonsense": "mem_fraction_static"}}, ["derived.nonsense", "nonsense is no key"]),
+    ("derivation", {**BASED, "derived": {"block_size": "x"}}, ["derived.block_size: got 'x'", "mem_fraction_static"]),
     ("only", {**BASED, "only": ["x"]}, ["only: got ['x']", "mapping"]),
     ("version", {**BASED, "version": 3}, ["version: got 3", "must be text"]),
     ("code", {"base": "vllm-v1", "values": {"gate": "g.py:f"}}, ["values.gate: 'g.py:f' is code", "--allow-code"]),
