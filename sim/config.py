@@ -284,7 +284,8 @@ def _check_combinations(engine: EngineSpec, config: ConfigFile) -> None:
     if limits_prompts and budget is not None and budget < engine.longest_sequence_tokens:
         raise InputError(
             f"engine.max_num_batched_tokens: {budget} with enable_chunked_prefill false could never run a prompt of "
-            f"max_model_len {engine.longest_sequence_tokens} tokens; raise it to that, or switch chunking on"
+            f"max_model_len {engine.longest_sequence_tokens} tokens; raise it to that, lower max_model_len, or "
+            + ("choose preset vllm-v0-chunked" if engine.composition == "prefill_first" else "switch chunking on")
         )
     chunk = engine.long_prefill_token_threshold
     if engine.composition == "rounds" and budget is not None and budget < min(engine.longest_sequence_tokens, chunk):
@@ -315,20 +316,28 @@ def _check_cost(cost: CostSpec, model: ModelSpec, accelerator: AcceleratorSpec) 
 def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> list[str]:
     """What a reader should know although nothing is wrong."""
     notes = []
-    if config.workload.priorities is not None and engine.order != "priority":
+    order = None if "order" in engine.own_rules else engine.order
+    if config.workload.priorities is not None and order not in ("priority", None):
         notes.append(f"workload.priorities have no effect while engine.order is {engine.order}; set it to priority")
-    if config.workload.output_predictor is not None and engine.order != "shortest_predicted":
+    if config.workload.output_predictor is not None and order not in ("shortest_predicted", None):
         notes.append(
             f"workload.output_predictor has no effect on scheduling while engine.order is {engine.order}; "
             "set it to shortest_predicted"
         )
-    if engine.order == "priority" and config.workload.priorities is None and config.workload.trace is None:
+    if order == "priority" and config.workload.priorities is None and config.workload.trace is None:
         notes.append("engine.order priority has no effect: every request has priority 0; give workload.priorities")
     if config.workload.conversations is not None and not isinstance(config.workload.arrivals, ClosedLoop):
         notes.append(
             "workload.conversations: after the last one has begun, those under way only finish; throughput is of the "
             "whole run, that end included, and so are the percentiles of a single run"
         )
+    if engine.preemption_mode != "swap":
+        unused = {key: getattr(engine, key) for key in ("swap_space_gib", "num_cpu_blocks")}
+        notes += [
+            f"engine.{key} {value:g} has no effect while preemption_mode is {engine.preemption_mode}"
+            for key, value in unused.items()
+            if value != EngineSpec.model_fields[key].default
+        ]
     draft, longest = engine.draft_model, engine.resolved_max_model_len
     if draft is not None and config.cost.kind not in PHYSICAL:
         notes.append(

@@ -61,7 +61,7 @@ def engines(draw: st.DrawFn, scarce: bool, may_cache: bool = False) -> EngineSpe
     is_static, is_reserved = formation == "drain_then_fill", allocation == "reserved"
     gates = ["slot"] if is_reserved else ["whole_prompt", "first_chunk"]
     is_whole = is_static and is_reserved and draw(st.booleans())
-    caches = may_cache and not is_reserved and draw(st.sampled_from([True, True, False]))
+    caches = may_cache and draw(st.sampled_from([True, True, False]))
     block_size = draw(st.sampled_from([1, 2, 4, 16]))
     model_len = draw(st.integers(12 if scarce else 2, draw(st.sampled_from([*[SHORT] * 11, LONG]))))
     blocks_of_one = math.ceil(model_len / block_size)

@@ -13,6 +13,7 @@ import argparse
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -34,6 +35,9 @@ WAYS = {
 }
 RATES = (0.5, 1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40)
 """Arrivals per second, up to where the engine without drafts is nearly saturated."""
+UNSTABLE_STYLE: dict[str, Any] = {
+    "linestyle": "none", "marker": "o", "markersize": 9, "markerfacecolor": "none", "color": plots.INK,
+}  # fmt: skip
 
 
 def measure(way: str, rate: float, requests: int) -> dict[str, str | float]:
@@ -73,6 +77,8 @@ def figure_of(table: pd.DataFrame) -> Figure:
         left.plot(tpot.index, tpot[way], marker="o", markersize=3.5, color=colour, label=way)
         if way != "no drafts":
             right.plot(tpot.index, tpot["no drafts"] / tpot[way], marker="o", markersize=3.5, color=colour, label=way)
+    unstable = table[table["verdict"] == "unstable"]
+    left.plot(unstable["rate_per_s"], unstable["mean_tpot_ms"], label="unstable queue", **UNSTABLE_STYLE)
     right.axhline(1, color=plots.INK, linestyle="--", linewidth=1)
     _dress(left, "Mean time per output token (ms)")
     left.set(yscale="log")

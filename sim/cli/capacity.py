@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sim.cli.capacity_report import print_capacity
 from sim.cli.describe import describe
-from sim.cli.options import ConfigArgument, JsonOption, OutOption, SetOption, note, stderr, stdout
+from sim.cli.options import ConfigArgument, JsonOption, SetOption, note, stderr, stdout
 from sim.cli.workers import worker_pool
 from sim.config import load_experiment
 from sim.specs.experiment import Experiment
@@ -42,7 +42,9 @@ def capacity_command(
         str | None, typer.Option(metavar="rate|users", help="What is raised; default: users if the loop is closed.")
     ] = None,
     set_: SetOption = None,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Result folder; default results/NAME-HASH-capacity.")
+    ] = None,
     json_: JsonOption = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default one per core.")] = None,
     level: Annotated[float, typer.Option(help="Confidence level of the interval.")] = LEVEL,

@@ -72,7 +72,7 @@ def bracketed(entry: Entry) -> str:
 def refusals(ours: dict[str, Any]) -> list[str]:
     """Of which latencies in the table there is no interval, and why: in full of that which takes most."""
     refused: dict[str, str] = ours["no_intervals"]
-    if len(set(refused.values())) == 1:
+    if len(set(refused.values())) == 1 and not ours["intervals"]:
         return [f"no intervals: {next(iter(refused.values()))}"]
     means = [f"no interval of {name}: {reason}" for name, reason in refused.items() if name.startswith("mean_")]
     names = [name for name in refused if name.partition("_")[0] in STATISTICS[1:]]

@@ -24,6 +24,7 @@ WHEN_NULL = {
     "kv_pool_tokens": "from memory",
     "num_cpu_blocks": "from swap_space_gib",
     "max_model_len": "the model's",
+    "speculation": "none",
 }
 """What stands for a value that is left open; for others null is no limit."""
 

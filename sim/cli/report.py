@@ -176,7 +176,10 @@ def _kv_cache(kv: dict[str, Any]) -> str:
         f"{percent(kv['internal_waste_fraction'])} is never used"
     )
     found = f"; {percent(kv['hit_fraction'])} of prompt tokens found in the prefix cache" if kv["hit_fraction"] else ""
-    return f"{held}; {waste}; {kv['preemptions']} preemptions, {kv['recomputed_tokens']:,} tokens recomputed{found}"
+    lost = f"{kv['preemptions']} preemptions, {kv['recomputed_tokens']:,} tokens recomputed"
+    if "swapped_blocks" in kv:
+        lost += f", {kv['swapped_blocks']:,} blocks swapped out or in"
+    return f"{held}; {waste}; {lost}{found}"
 
 
 def _slo(slo: dict[str, Any]) -> str:

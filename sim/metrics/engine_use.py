@@ -43,7 +43,8 @@ def kv_use(run: FinishedRun) -> dict[str, Any]:
 
     Shares of held memory, over time: `stored_fraction` holds tokens; `reserved_waste_fraction` is promised to tokens
     still to come; `internal_waste_fraction` is never filled (the rest of a slot, or of a last block).
-    `hit_fraction` is the share of prompt tokens found in the prefix cache.
+    `hit_fraction` is the share of prompt tokens found in the prefix cache; `swapped_blocks` were copied to the host or
+    back.
     """
     runs, requests, pool, engine = run.runs, run.requests, run.log.core.pool, run.experiment.engine
     used_block_s = weighted_sum(run.run_s, runs["kv_used_blocks"]) + float(runs["kv_grown_block_s"].sum())
@@ -63,6 +64,7 @@ def kv_use(run: FinishedRun) -> dict[str, Any]:
         "hit_fraction": ratio(float(requests["cached_tokens"].sum()), float(requests["prompt_tokens"].sum())),
         "preemptions": int(runs["preemptions"].sum()),
         "recomputed_tokens": run.log.core.dropped_tokens,
+        **({"swapped_blocks": int(runs["swapped_blocks"].sum())} if "swapped_blocks" in runs else {}),
         **run.experiment.memory.model_dump(exclude_none=True),
     }
 

@@ -248,6 +248,8 @@ class Runner:
     def _stalled(self) -> ServesimError:
         core = self._core
         remedy = "raise engine.num_gpu_blocks or lower engine.watermark"
+        if core.engine.own_rules:
+            remedy += f", or correct your own rule of {' or '.join(core.engine.own_rules)}"
         if core.swapped:
             remedy = (
                 "who was swapped out comes back only if there is room, and only with all that is left of a prompt in "

@@ -245,7 +245,8 @@ def _presets_with(engine: EngineSpec, key: str, value: object) -> list[str]:
         values = usual | {"preset": name} | rows[0]["values"] | entry["values"] | {key: value}
         if _clash(engine.model_copy(update=values)) is None:
             able.append(name)
-    return able
+    family = engine.preset.partition("-")[0]
+    return sorted(able, key=lambda name: (not name.startswith(engine.preset), not name.startswith(family)))
 
 
 @cache

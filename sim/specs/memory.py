@@ -235,7 +235,10 @@ def _remedies(engine: EngineSpec, model: ModelSpec, accelerator: AcceleratorSpec
     if _spare_bytes(engine.model_copy(update={"gpu_memory_utilization": 0.95}), model, accelerator.memory_bytes) > 0:
         remedies.append("raise engine.gpu_memory_utilization")
     if engine.max_num_batched_tokens and engine.max_num_batched_tokens > COMFORTABLE_BUDGET:
-        remedies.append("lower engine.max_num_batched_tokens")
+        if engine.enable_chunked_prefill:
+            remedies.append("lower engine.max_num_batched_tokens")
+        else:  # which holds the longest prompt
+            remedies.append("set engine.max_model_len to the longest sequence you serve")
     for size in (engine.tensor_parallel_size * factor for factor in (2, 4, 8, 16)):
         split = engine.model_copy(update={"tensor_parallel_size": size})
         if all(_divides(size, one) for one in models) and _spare_bytes(split, model, accelerator.memory_bytes) > 0:

@@ -41,6 +41,19 @@ def _check_target(target: Any) -> Any:
     return target
 
 
+def _check_names(arguments: dict[str, Any]) -> dict[str, Any]:
+    for name, target in arguments.items():
+        if name in EngineSpec.model_fields and name != _owner(target):
+            raise ValueError(f"{name} is a key of the engine itself, not another's name; drop it")
+    return arguments
+
+
+def _owner(target: Any) -> str:
+    """The key of ours that an argument sets."""
+    owner: str = next(iter(target)) if isinstance(target, dict) else target
+    return owner
+
+
 EngineKey = Annotated[str, AfterValidator(_check_key)]
 EngineValues = dict[EngineKey, Any]
 Target = Annotated[Any, AfterValidator(_check_target)]
@@ -73,7 +86,7 @@ class Preset(Spec):
     own_rules: dict[EngineKey, str] = Field(default_factory=dict)
     by_memory: list[MemoryRow] = Field(default_factory=list)
     without: dict[EngineKey, str] = Field(default_factory=dict)
-    arguments: dict[str, Target] = Field(default_factory=dict)
+    arguments: Annotated[dict[str, Target], AfterValidator(_check_names)] = Field(default_factory=dict)
     derived: dict[EngineKey, Derivation] = Field(default_factory=dict)
     only: dict[str, Any] = Field(default_factory=dict)
     switches: dict[str, dict[str | int | None, EngineValues]] = Field(default_factory=dict)
@@ -86,8 +99,7 @@ class Preset(Spec):
 
     def owner_of(self, argument: str) -> str | None:
         """The key of ours that an argument sets; None if it is not one of those."""
-        target = self.arguments.get(argument)
-        return next(iter(target)) if isinstance(target, dict) else target
+        return _owner(self.arguments[argument]) if argument in self.arguments else None
 
     def on(self, base: Preset) -> Preset:
         """This one where it says something, else `base`; what it says of a key replaces what the base says of it."""

@@ -157,7 +157,8 @@ def _check_known(key: str, preset: Preset) -> None:
         return
     others = [other for other in map(preset_of, catalogue.names("engines")) if key in other.argument_names]
     if not others:
-        known = [*EngineSpec.model_fields, *preset.argument_names]
+        ours = (name for name in EngineSpec.model_fields if name not in ("own_rules", "preset_version"))
+        known = dict.fromkeys([*ours, *preset.argument_names])
         raise InputError(f"engine.{key}: unknown key; {did_you_mean(key, known)}")
     owners: dict[str | None, list[str]] = {}
     for other in others:
