@@ -67,8 +67,8 @@ def draw_lengths(
     after = f", {prefix_tokens} of them in a shared prefix" if prefix_tokens else ""
     raise InputError(
         f"workload.lengths: prompt plus output of {longest + prefix_tokens} tokens{after} exceed the "
-        f"{engine.longest_sequence_tokens} tokens that {limit} allows one request; shorten the lengths or raise "
-        f"{limit.split()[0]}"
+        f"{engine.longest_sequence_tokens} tokens that {limit} allows one request; shorten the lengths or "
+        f"{room_for_longer(limit)}"
     )
 
 
@@ -136,3 +136,9 @@ def lognormal(mean: float, cv: float, count: int, random: np.random.Generator) -
     """Lognormal by its own mean and coefficient of variation: sigma² = ln(1 + cv²), mu = ln(mean) - sigma²/2."""
     variance = np.log1p(cv * cv)
     return random.lognormal(np.log(mean) - variance / 2, np.sqrt(variance), size=count)
+
+
+def room_for_longer(limit: str) -> str:
+    """What to raise for that: blocks follow from a share of memory unless they are given."""
+    key = limit.split()[0]
+    return f"raise {key}, or gpu_memory_utilization" if key.endswith("num_gpu_blocks") else f"raise {key}"
