@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +19,7 @@ SLICES = 120
 WIDTH_INCHES = 11.0
 OPAQUE_LEGEND: dict[str, Any] = {"edgecolor": "none", "framealpha": 0.85, "borderpad": 0.2}
 """A legend that stays readable over curves."""
+LegendPlace = Literal["best", "upper left", "lower right"]
 
 
 def new_figure(title: str, height_inches: float) -> Figure:
@@ -38,10 +39,10 @@ def panel_title(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", color=INK)
 
 
-def legend_inside(axes: Axes) -> None:
-    """A legend where it covers least; none where nothing is named."""
+def legend_inside(axes: Axes, place: LegendPlace = "best") -> None:
+    """A legend, where it covers least unless a place is given; none where nothing is named."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", **OPAQUE_LEGEND)
+        axes.legend(loc=place, **OPAQUE_LEGEND)
 
 
 def legend_above(axes: Axes) -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from sim.metrics.latency import PERCENTILES, measured
 from sim.metrics.runs import FloatArray
-from sim.plots.canvas import FAINT, INK, SERIES, legend_inside, new_figure, panel_title
+from sim.plots.canvas import FAINT, INK, SERIES, LegendPlace, legend_inside, new_figure, panel_title
 from sim.plots.ticks import seconds, time_axis
 from sim.specs.metric_names import metric_of
 from sim.stats.interval import Interval
@@ -47,12 +47,13 @@ def latency_figure(
     figure = new_figure(title, 7.2)
     for axes, (metric, name) in zip(figure.subplots(2, 2).flat, TITLES.items(), strict=True):
         of_tokens = metric == "itl"
-        _draw_shares(axes, *(_shares_of_gaps(gaps) if of_tokens else _shares(measured(requests[f"{metric}_s"]))))
+        curve = _shares_of_gaps(gaps) if of_tokens else _shares(measured(requests[f"{metric}_s"]))
+        _draw_shares(axes, *curve)
         _mark_intervals(axes, metric, intervals or {})
         _mark_percentiles(axes, metric, metrics, intervals or {})
         _mark_slo(axes, metric, slo)
         time_axis(axes)
-        legend_inside(axes)
+        legend_inside(axes, _beside(axes, *curve))
         panel_title(axes, name)
         axes.set_ylabel("share of tokens" if of_tokens else "share of requests")
     return figure
@@ -83,6 +84,15 @@ def _draw_shares(axes: Axes, values: FloatArray, shares: FloatArray) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.25)
+
+
+def _beside(axes: Axes, values: FloatArray, shares: FloatArray) -> LegendPlace:
+    """Where a curve of shares is not: above its rise if that comes late, else below what it has reached."""
+    if not len(values):
+        return "best"
+    mostly = values[np.searchsorted(shares, 0.8)]
+    across, _ = axes.transAxes.inverted().transform(axes.transData.transform((mostly, 0.0)))
+    return "upper left" if across > 0.5 else "lower right"
 
 
 def _mark_percentiles(
