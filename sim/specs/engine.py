@@ -1,6 +1,7 @@
 """The `engine` section: limits under vLLM's names, and the six axes on which schedulers differ, as values.
 
-A framework is a record of these values (catalogue/engines/*.yaml); there is no class per framework.
+A framework is a record of these values (catalogue/engines/*.yaml); there is no class per framework. docs/engine-keys.md
+says what each key and each value means.
 """
 
 from __future__ import annotations
