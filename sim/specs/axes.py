@@ -134,7 +134,7 @@ def _of_static_batches(engine: EngineSpec) -> Clash | None:
         return None
     if not is_static:
         return Clash("release batch_end needs formation drain_then_fill (preset static)", "use on_finish")
-    if engine.kv_allocation == "paged":
+    if engine.kv_allocation != "reserved":
         return Clash("release batch_end needs kv_allocation reserved, whose slots it holds", "use on_finish")
     if engine.async_scheduling:
         return Clash(

@@ -207,7 +207,7 @@ class EngineSpec(Spec):
         whoever goes on; one that coming back from the host asks for; what a draft model writes ahead; and what gates
         that look ahead want to be left.
         """
-        kept = int(self.watermark * self.usable_blocks) if self.watermark_when_idle else 0
+        kept = int(self.watermark * (self.num_gpu_blocks or 0)) if self.watermark_when_idle else 0
         spare = self.pressure.startswith("no_free_block")
         blocks = self.usable_blocks - max(kept, spare) - (self.preemption_mode == "swap")
         if self.gate == "future_peak":  # who is alone may add so much by the gate's count

@@ -34,6 +34,7 @@ DESCRIBED = {
 }
 ACCEPTANCE = {"kind": "constant", "rate": 0.6}
 DRAFTS = {"engine.speculation": {"method": "ngram", "num_speculative_tokens": 3, "acceptance": ACCEPTANCE}}
+SWAPS = {"engine.preset": "vllm-v0", "engine.preemption_mode": "swap"}
 
 
 def words_of(text: str) -> set[str]:
@@ -60,7 +61,14 @@ def results():
     single = run(CLOSED_LOOP)
     told = {"model_uncertainty": model_uncertainty(single.experiment, 3).to_dict(single.summary)}
     single = replace(single, summary=single.summary | {"sim": single.summary["sim"] | told})
-    return [run(DESCRIBED), single, run(ONE_TOKEN_EACH), run(DRAFTS), replicate(experiment(DESCRIBED), 3).result()]
+    return [
+        run(DESCRIBED),
+        single,
+        run(ONE_TOKEN_EACH),
+        run(DRAFTS),
+        run(SWAPS),
+        replicate(experiment(DESCRIBED), 3).result(),
+    ]
 
 
 @pytest.fixture(scope="module")

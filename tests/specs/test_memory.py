@@ -35,6 +35,11 @@ def test_given_blocks_are_kept_and_a_hypothetical_amount_is_noted():
     assert "hypothetical" in experiment(num_gpu_blocks=1_000_000).notes[0]
 
 
+def test_a_watermark_that_an_idle_engine_keeps_is_a_share_of_all_blocks():
+    found = experiment(num_gpu_blocks=10, watermark=0.55, watermark_when_idle=True)
+    assert found.engine.longest_sequence_tokens == (10 - 1 - 5) * 16
+
+
 # ---- shares of weights and KV cache alone ----------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ def sglang(summary: dict[str, Any], requests: pd.DataFrame) -> dict[str, Any]:
         "total_throughput": summary["total_token_throughput"],
         **statistics,
         "concurrency": ours["throughput"]["mean_concurrent_requests"],
-        "accept_length": None,
+        "accept_length": summary.get("spec_decode_acceptance_length"),
         "input_lens": requests["prompt_tokens"].tolist(),
         "output_lens": requests["output_tokens"].tolist(),
         "ttfts": requests["ttft_s"].tolist(),
