@@ -88,7 +88,10 @@ def _description_files(data: dict[str, Any], folder: Path) -> Iterator[str]:
     for key in ("model", "accelerator"):
         if isinstance(data[key], str) and catalogue.is_path(data[key]):
             yield str(catalogue.find_file(data[key], key, folder))
-    key, speculation = _drafts_in(data.get("engine") or {})
+    engine = data.get("engine") or {}
+    if isinstance(preset := engine.get("preset"), str) and catalogue.is_path(preset):
+        yield str(catalogue.find_file(preset, "engine.preset", folder))
+    key, speculation = _drafts_in(engine)
     draft = speculation.get("model") if isinstance(speculation, dict) else None
     if isinstance(draft, str) and catalogue.is_path(draft):
         yield str(catalogue.find_file(draft, f"engine.{key}.model", folder))

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -127,10 +128,18 @@ def _outlet(stream: TextIO) -> TextIO:
     )
 
 
+def _end_like_an_interrupt(number: int, frame: FrameType | None) -> None:
+    """A polite request to end, such as a scheduler's or `kill`'s: what Ctrl-C keeps is kept, and workers end too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
+
+
 def main() -> None:
     """Run the command line; never shows a traceback for something the user can mend."""
     os.environ["MPLBACKEND"] = "agg"  # pictures go to files; matplotlib cannot even be imported under an unknown one
     sys.stdout, sys.stderr = _outlet(sys.stdout), _outlet(sys.stderr)
+    signal.signal(signal.SIGTERM, _end_like_an_interrupt)
     try:
         try:
             app()
@@ -140,6 +149,8 @@ def main() -> None:
     except ServesimError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # once more, while the first was being dealt with
+        sys.exit(130)
     except MemoryError:
         print("error: not enough memory; simulate fewer requests, or use a machine with more", file=sys.stderr)
         sys.exit(2)

@@ -12,7 +12,7 @@ from rich.table import Table
 from sim.cli.format import empty_table
 from sim.cli.options import stdout
 from sim.errors import printable
-from sim.specs.derived import Derivation
+from sim.specs.derived import DERIVATIONS, Derivation
 from sim.specs.engine import EngineSpec
 from sim.specs.preset_file import Preset
 
@@ -28,7 +28,7 @@ WHEN_NULL = {
 }
 """What stands for a value that is left open; for others null is no limit."""
 
-DERIVED: dict[Derivation | None, str] = {
+DERIVED: dict[Derivation, str] = {
     "budget_of_whole_prompts": "{}, or max_model_len if that is more",
     "mem_fraction_static": "by memory and chunk",
 }
@@ -68,7 +68,8 @@ def _values_table(preset: Preset) -> Table:
         if key in preset.values or key in LIMITS or by_memory or names:
             default = by_memory or _text(preset.values.get(key, field.default), key)
             default = preset.own_rules.get(key, default)
-            default = DERIVED.get(preset.derived.get(key), "{}").format(default)
+            for rule in preset.derived:
+                default = DERIVED[rule].format(default) if DERIVATIONS[rule].key == key else default
             table.add_row(key, escape(printable(default)), escape(printable(names)))
     return table
 

@@ -69,7 +69,9 @@ def run_command(
         result, draw = _replicated(experiment, wish) if wish else _single(experiment, schedule_log, level)
         if draws and not result.summary["sim"]["interrupted"]:
             result = with_model_uncertainty(result, draws)
-        save(result, folder)
+        if not save(result, folder):
+            note(f"interrupted: the finished result in {folder} stays as it is")
+            raise typer.Exit(130)
         remove_pictures(folder)
         if plots:
             draw(folder)

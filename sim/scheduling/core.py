@@ -219,6 +219,7 @@ class SchedulerCore:
 
     def withdraw(self, state: RequestState) -> None:
         """A request that was never scheduled leaves the queue."""
+        self.composition.withdrawn(state)
         self.waiting.remove(state)
         if self.caches:
             self.own_texts.leave(state)

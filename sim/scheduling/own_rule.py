@@ -61,7 +61,7 @@ def own_rules_answer(engine: EngineSpec) -> Iterator[None]:
         raise CheckFailed(f"{broken}; rules of your own ({whose}) let this happen: correct them") from error
     except ServesimError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         files = [reference.rpartition(":")[0] for reference in engine.own_rules.values()]
         raise InputError(f"engine: a rule of your own ({whose}) failed: {told(error, files)}; correct it") from error
 

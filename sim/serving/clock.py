@@ -53,14 +53,14 @@ class Clock(simpy.Environment):
         self.scheduled_events += 1
         heappush(self._queue, (max(time_s, self._now), NORMAL, next(self._eid), event))
 
-    def settle(self) -> Event:
-        """An event behind all others of this instant.
+    def settle(self, within_s: float = 0.0) -> Event:
+        """An event behind all others of this instant, and of so much after it.
 
         An engine forms its next batch only then, so a request that arrives exactly at a step boundary is in it.
         """
         event = Event(self)
         event._ok, event._value = True, None
-        self.schedule(event, AFTER_EVERYTHING)
+        self.schedule(event, AFTER_EVERYTHING, within_s)
         return event
 
     def run_to_the_end(self) -> bool:

@@ -70,7 +70,7 @@ class Runner:
             if not self._core.running:
                 yield from self._until_a_batch_starts()
             elif self._front_end.has_users:  # the last decision was empty; who was just answered may ask again
-                yield self._clock.settle()
+                yield self._clock.settle(TIE_S)
             plan = self._decide(self.now_s)
             if plan.is_empty:
                 raise self._stalled()
@@ -82,7 +82,7 @@ class Runner:
                 self._advance(plan)
                 if self._asynchronous:
                     if self._last_start_s == self.now_s:  # it took no time: who was just answered may ask again
-                        yield self._clock.settle()
+                        yield self._clock.settle(TIE_S)
                     plan, done = self._decide(self._last_start_s), plan
                     self._close(done)
                     if self._somebody_left or done.rounds:
@@ -90,7 +90,7 @@ class Runner:
                 else:
                     self._close(plan)
                     if self._front_end.has_users:
-                        yield self._clock.settle()
+                        yield self._clock.settle(TIE_S)
                     if not self._core.running:
                         break
                     plan = self._decide(self.now_s)
@@ -228,9 +228,9 @@ class Runner:
         if event is not None:
             yield event
             self._last_iterations = 1
+            self.now_s = max(self.now_s, self._clock.now)
         if self._front_end.has_users:
-            yield self._clock.settle()
-        self.now_s = max(self.now_s, self._clock.now)
+            yield self._clock.settle(TIE_S)
         self._read_inbox(self.now_s)
 
     def _is_filling(self) -> bool:

@@ -34,6 +34,7 @@ TOGETHER: dict[str, dict[str, tuple[object, ...]]] = {
         "prefill_until_full": ("paged",),
         "rounds": ("paged",),
     },
+    "block_size": {"rounds": (1,)},
     "pressure": {
         "mixed": ("block_needed", "no_free_block", "no_free_block_for_decode"),
         "prefill_first": ("no_free_block", "block_needed"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sim.specs.accelerator import AcceleratorSpec
 from sim.specs.engine import EngineSpec
@@ -49,8 +49,15 @@ def _prefill_graphs(chunk_tokens: int) -> int:
     return sum(tokens <= chunk_tokens for tokens in GRAPHED_TOKENS) + beyond
 
 
+class Rule(NamedTuple):
+    """What works out the value of a key."""
+
+    key: str
+    value: Callable[[EngineSpec, ModelSpec, AcceleratorSpec], Any]
+
+
 Derivation = Literal["budget_of_whole_prompts", "mem_fraction_static"]
-DERIVATIONS: dict[Derivation, Callable[[EngineSpec, ModelSpec, AcceleratorSpec], Any]] = {
-    "budget_of_whole_prompts": _budget_of_whole_prompts,
-    "mem_fraction_static": _mem_fraction_static,
+DERIVATIONS: dict[Derivation, Rule] = {
+    "budget_of_whole_prompts": Rule("max_num_batched_tokens", _budget_of_whole_prompts),
+    "mem_fraction_static": Rule("gpu_memory_utilization", _mem_fraction_static),
 }

@@ -102,7 +102,7 @@ class EngineSpec(Spec):
     preemption_mode: Literal["recompute", "swap"]
     requeue: Literal["head", "tail"] = "head"
     num_cpu_blocks: Annotated[int, Field(ge=0)] | None = None
-    swap_space_gib: Annotated[float, Field(ge=0)] = 4.0
+    swap_space_gib: Annotated[float, Field(ge=0, le=1e6)] = 4.0
     admission_after_preemption: Literal["nobody", "others", "as_they_were"]
 
     # executed shape and release of members

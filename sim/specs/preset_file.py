@@ -15,14 +15,19 @@ from pydantic import AfterValidator, Field
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
 from sim.specs.base import Spec
-from sim.specs.derived import Derivation
+from sim.specs.derived import DERIVATIONS, Derivation
 from sim.specs.engine import EngineSpec
 from sim.specs.own_code import names_code
 from sim.specs.validation import validate, written
 from sim.specs.yaml_file import read_mapping
 
+NOT_IN_PRESETS = ("preset", "preset_version", "own_rules")
+"""Keys of an engine that say which preset it has, not what is in one."""
+
 
 def _check_key(key: str) -> str:
+    if key in NOT_IN_PRESETS:
+        raise ValueError(f"{key} is no key of a preset; drop it")
     if key not in EngineSpec.model_fields:
         theirs = own_name(key)
         remedy = f"write {theirs}" if theirs != key else did_you_mean(key, EngineSpec.model_fields)
@@ -46,6 +51,13 @@ def _check_names(arguments: dict[str, Any]) -> dict[str, Any]:
         if name in EngineSpec.model_fields and name != _owner(target):
             raise ValueError(f"{name} is a key of the engine itself, not another's name; drop it")
     return arguments
+
+
+def _check_only(only: dict[str, Any]) -> dict[str, Any]:
+    for name in only:
+        if name in EngineSpec.model_fields:
+            raise ValueError(f"{name} is a key of the engine itself, not an argument; write it under values")
+    return only
 
 
 def _owner(target: Any) -> str:
@@ -72,10 +84,10 @@ class Preset(Spec):
     """One preset, every part filled in.
 
     `by_memory` are defaults by the size of the GPU's memory, of which the first row that matches counts. What keys in
-    `without` are set to has no effect, and why is said. `arguments` are the framework's own names. Keys in `derived`
-    are worked out by a rule unless they are given. Of an argument in `only` just that value is modelled. `switches` are
-    values of arguments that mean other keys. `left_out` says in words what of the framework is not there. `own_rules`
-    are values that name Python code.
+    `without` are set to has no effect, and why is said. `arguments` are the framework's own names. Rules in `derived`
+    work out a key each unless it is given. Of an argument in `only` just that value is modelled. `switches` are values
+    of arguments that mean other keys. `left_out` says in words what of the framework is not there. `own_rules` are
+    values that name Python code.
     """
 
     name: str
@@ -87,8 +99,8 @@ class Preset(Spec):
     by_memory: list[MemoryRow] = Field(default_factory=list)
     without: dict[EngineKey, str] = Field(default_factory=dict)
     arguments: Annotated[dict[str, Target], AfterValidator(_check_names)] = Field(default_factory=dict)
-    derived: dict[EngineKey, Derivation] = Field(default_factory=dict)
-    only: dict[str, Any] = Field(default_factory=dict)
+    derived: list[Derivation] = Field(default_factory=list)
+    only: Annotated[dict[str, Any], AfterValidator(_check_only)] = Field(default_factory=dict)
     switches: dict[str, dict[str | int | None, EngineValues]] = Field(default_factory=dict)
     left_out: list[str] = Field(default_factory=list)
 
@@ -117,7 +129,7 @@ class Preset(Spec):
                 "arguments": _without(base.arguments, named) | self.arguments,
                 "only": _without(base.only, named) | self.only,
                 "switches": _without(base.switches, named) | self.switches,
-                "derived": _without(base.derived, said) | self.derived,
+                "derived": self.derived or [rule for rule in base.derived if DERIVATIONS[rule].key not in said],
                 "left_out": base.left_out + self.left_out,
             }
         )
@@ -140,6 +152,8 @@ def _shipped(name: str) -> Preset:
 def _own(path: str) -> Preset:
     """The preset in a file; an error says which file."""
     data = {"name": path, "summary": "a preset of your own", **read_mapping(Path(path))}
+    if "own_rules" in data:
+        raise InputError(f"{path}: own_rules: write rules of your own under values, as FILE.py:NAME")
     base = None if data.get("base") is None else _shipped_base(path, data["base"])
     after = "" if base is None else f", after {base.name} {base.version}"
     values = data.get("values")

@@ -55,8 +55,9 @@ def derive_values(
     """With what the framework works out from all else, where that was not given."""
     preset = preset_of(engine.preset)
     ours, _ = in_our_words(given, preset)
-    rules = {key: DERIVATIONS[rule] for key, rule in preset.derived.items() if key not in ours}
-    return engine.model_copy(update={key: rule(engine, model, accelerator) for key, rule in rules.items()})
+    rules = [DERIVATIONS[name] for name in preset.derived]
+    found = {rule.key: rule.value(engine, model, accelerator) for rule in rules if rule.key not in ours}
+    return engine.model_copy(update=found)
 
 
 def engine_from_arguments(preset: str, arguments: dict[str, Any], field: str) -> EngineSpec:

@@ -72,7 +72,7 @@ class PerRequestAcceptance(Spec):
 
     kind: Literal["per_request"]
     mean: Annotated[float, Field(gt=0, lt=1)]
-    std: Annotated[float, Field(gt=0)]
+    std: Annotated[float, Field(ge=1e-6)]
 
     @model_validator(mode="after")
     def _is_a_beta(self) -> PerRequestAcceptance:

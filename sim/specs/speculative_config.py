@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.errors import InputError, did_you_mean
-from sim.specs.speculation import SpeculationSpec
+from sim.specs.speculation import MOST_DRAFTS, SpeculationSpec
 
 SPECULATIVE_CONFIG = "speculative_config"
 FIELD = f"engine.{SPECULATIVE_CONFIG}"
@@ -110,6 +110,10 @@ def _rates_of(length: Any, drafts: Any) -> list[float]:
     place = f"{FIELD}.synthetic_acceptance_length: got {length!r}"
     if isinstance(length, bool) or not isinstance(length, int | float) or not isinstance(drafts, int):
         raise InputError(f"{place}, must be a number, beside num_speculative_tokens; correct the value")
+    if not 1 <= drafts <= MOST_DRAFTS:
+        raise InputError(
+            f"{FIELD}.num_speculative_tokens: got {drafts}, must be from 1 to {MOST_DRAFTS}; correct the value"
+        )
     if not 1 <= length <= drafts + 1:
         raise InputError(
             f"{place}, must be from 1 to the {drafts + 1} tokens of a round with num_speculative_tokens {drafts}; "

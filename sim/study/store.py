@@ -52,9 +52,8 @@ def result_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".probe").touch()
         (folder / ".probe").unlink()
-    handle = os.open(folder, os.O_RDONLY)
+    handle = _lock(folder)
     try:
-        _lock(handle, folder)
         yield
     finally:
         os.close(handle)
@@ -62,12 +61,15 @@ def result_folder(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def _lock(handle: int, folder: Path) -> None:
-    """The system releases the lock with the handle, even if the process is killed."""
+def _lock(folder: Path) -> int:
+    """The system releases the lock with the handle that is returned, even if the process is killed."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(handle)
         raise InputError(f"{folder}: another run is writing here; wait for it or give --out another place") from None
+    return handle
 
 
 def keep_inputs(folder: Path, experiment: Experiment, names: Iterable[str] = FILES) -> None:
@@ -88,8 +90,13 @@ def keep_results(output: Path, option: str, folder: Path, names: Iterable[str] =
         keep(output, option, [output.parent / name for name in FILES], "a file of another result")
 
 
-def save(result: RunResult, folder: Path) -> None:
-    """Write everything of `result` but the pictures; Ctrl-C waits until the folder is whole."""
+def save(result: RunResult, folder: Path) -> bool:
+    """Write everything of `result` but the pictures; Ctrl-C waits until the folder is whole.
+
+    A run that was interrupted does not take the place of one that was not: then nothing is written, and False returned.
+    """
+    if result.summary["sim"]["interrupted"] and finished_summary(folder, result.experiment) is not None:
+        return False
     with interrupts_held(), writing(folder):
         (folder / MANIFEST).unlink(missing_ok=True)
         result.requests.to_parquet(folder / "requests.parquet", index=False)
@@ -97,6 +104,7 @@ def save(result: RunResult, folder: Path) -> None:
         (folder / RESOLVED_CONFIG).write_text(dump_yaml(result.experiment.resolved()), encoding="utf-8")
         (folder / "summary.json").write_text(to_json(result.summary) + "\n", encoding="utf-8")
         (folder / MANIFEST).write_text(to_json(_manifest(result)) + "\n", encoding="utf-8")
+    return True
 
 
 def finished_summary(folder: Path, experiment: Experiment) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from sim.config import load_experiment, read_vary
+from sim.config import load_experiment, read_experiment, read_vary
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.presets import own_name
@@ -80,12 +80,14 @@ def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out
             "--vary: nothing to vary; give at least one, such as --vary workload.arrivals.rate=1,2,4, or list values "
             f"under vary in {config}"
         )
-    if len(set(map(_own_key, keys))) < len(keys):
-        raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
+    for one, other in itertools.permutations(keys, 2):
+        if other.startswith(f"{one}."):
+            raise InputError(f"--vary: {other} is a part of {one}, which is varied too; drop one")
     cells: list[Cell] = []
     for combination in itertools.product(*(axis.values for axis in axes)):
         values = dict(zip(keys, combination, strict=True))
         settings = [f"{key}={_as_yaml(value)}" for key, value in values.items()]
+        _refuse_names_of_one_key(config, [*overrides, *settings], keys)
         try:
             experiment = load_experiment(config, [*overrides, *settings])
         except InputError as error:
@@ -101,7 +103,8 @@ def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], N
     """Summaries by cell label, in the order of `cells`. `on_done` hears of each cell as it finishes.
 
     Cells whose folder already holds this very run are not run again. Every finished cell is on disk when `on_done` is
-    called, so an interrupted sweep loses only the cells under way.
+    called, so an interrupted sweep loses only the cells under way. Raises InputError, when all others are finished, for
+    the first cell that refuses to run.
     """
     cells = list(cells)
     summaries: dict[str, Summary] = {}
@@ -113,13 +116,17 @@ def run_sweep(cells: Iterable[Cell], pool: Executor, on_done: Callable[[Cell], N
         else:
             summaries[cell.label] = known
             on_done(cell)
+    refusal: InputError | None = None
     for future in as_completed(futures):
         cell = futures[future]
         try:
             summaries[cell.label] = future.result()
         except InputError as error:
-            raise InputError(f"{error} (with {cell.label})") from None
-        on_done(cell)
+            refusal = refusal or InputError(f"{error} (with {cell.label}; runs that are finished are kept)")
+        else:
+            on_done(cell)
+    if refusal is not None:
+        raise refusal
     return {cell.label: summaries[cell.label] for cell in cells}
 
 
@@ -204,10 +211,14 @@ def _sum_or_none(*parts: float | None) -> float | None:
     return None if None in parts else sum(part for part in parts if part is not None)
 
 
-def _own_key(key: str) -> str:
-    """`engine.order` for `engine.scheduling_policy`."""
-    section, _, name = key.partition(".")
-    return f"engine.{own_name(name)}" if section == "engine" else key
+def _refuse_names_of_one_key(config: Path, overrides: Sequence[str], keys: Sequence[str]) -> None:
+    """`engine.order` is `engine.scheduling_policy`, in the words of the preset that the cell has."""
+    engine = read_experiment(config, overrides).get("engine")
+    preset = engine.get("preset") if isinstance(engine, dict) else None
+    names = (key.removeprefix("engine.") if key.startswith("engine.") else None for key in keys)
+    ours = [key if name is None else own_name(name, str(preset)) for key, name in zip(keys, names, strict=True)]
+    if len(set(ours)) < len(ours):
+        raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
 
 
 def _as_yaml(value: Any) -> str:

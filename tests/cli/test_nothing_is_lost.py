@@ -10,6 +10,7 @@ import subprocess
 import pandas as pd
 import pytest
 from cli_helpers import COMMAND, REPOSITORY, servesim_here, start, wait_until, write_config
+from interrupts import interrupt_at
 
 from sim.study import store
 from sim.study.files import interrupts_held, replacing, writing
@@ -34,7 +35,9 @@ def here(tmp_path, monkeypatch, capsys):
     (tmp_path / "gpu.json").write_text(json.dumps(GPU), encoding="utf-8")
     (tmp_path / "t.csv").write_text(TRACE, encoding="utf-8")
     trace = {"workload": {"trace": {"path": "t.csv", "format": "csv"}}}
-    write_config(tmp_path, {"model": "./model.json", "accelerator": "./gpu.json"}, trace)
+    (tmp_path / "mine.yaml").write_text("base: vllm-v1\nvalues: {max_num_seqs: 16}\n", encoding="utf-8")
+    files = {"model": "./model.json", "accelerator": "./gpu.json", "engine.preset": "mine.yaml"}
+    write_config(tmp_path, files, trace)
     return lambda *words: servesim_here(capsys, monkeypatch, *words)
 
 
@@ -48,7 +51,7 @@ def refused(output, *fragments):
 # ---- what is read ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["small.yaml", "model.json", "gpu.json", "t.csv", "link"])
+@pytest.mark.parametrize("name", ["small.yaml", "model.json", "gpu.json", "t.csv", "mine.yaml", "link"])
 def test_a_schedule_log_never_replaces_what_the_run_reads(here, tmp_path, name):
     (tmp_path / "link").symlink_to("t.csv")
     before = (tmp_path / name).read_bytes()
@@ -223,6 +226,42 @@ def test_ctrl_c_while_results_are_saved_leaves_them_whole(here, tmp_path, monkey
     assert "interrupted" in done.err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {name for name in FILES if not name.endswith(".png")}
     assert here("show", "out").code == 0
+
+
+def test_an_interrupted_run_does_not_take_the_place_of_a_finished_one(here, tmp_path, monkeypatch):
+    assert here("run", "small.yaml", "--out", "out", "--no-plots").code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    interrupt_at(monkeypatch, 0.5)
+    done = here("run", "small.yaml", "--out", "out", "--no-plots")
+    assert (done.code, done.out) == (130, "")
+    assert "interrupted: the finished result in out stays as it is" in done.err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_who_comes_second_to_a_folder_leaves_it_to_the_first(here, tmp_path):
+    with store.result_folder(tmp_path / "out"):
+        refused(here("run", "small.yaml", "--out", "out"), "out: another run is writing here; wait for it")
+        (tmp_path / "out" / "result").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["result"]
+
+
+def test_a_request_to_end_keeps_what_ctrl_c_keeps_and_leaves_no_worker(tmp_path):
+    write_config(tmp_path, {"workload.num_requests": 200_000})
+    process = start(tmp_path, "sweep", "small.yaml", "--vary", "seed=1,2", "--out", "out")
+    wait_until(lambda: len(list(tmp_path.glob("out/seed-*"))) == 2)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "interrupted: 0 of 2 runs are finished and kept; the same command resumes" in err
+    wait_until(lambda: not alive(process.pid))
+
+
+def alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # ---- files that cannot be read, machines that are too small ----------------------------------------------------------

@@ -136,6 +136,9 @@ def test_a_verdict_that_is_not_known_is_not_called_stable(sweep):
     assert "static 1000" not in done.err
 
 
+SGLANG = ("--set", "engine.preset=sglang")
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -143,9 +146,15 @@ def test_a_verdict_that_is_not_known_is_not_called_stable(sweep):
         (["--vary", "seed"], "--vary 'seed': must be KEY=VALUE,VALUE"),
         (["--vary", "seed=1,1"], "lists a value twice"),
         (["--vary", "seed=1", "--vary", "seed=2"], "a key is varied twice (seed, seed)"),
+        (["--vary", "engine.order=fcfs", "--vary", "engine.scheduling_policy=fcfs"], "a key is varied twice"),
+        (
+            [*SGLANG, "--vary", "engine.chunked_prefill_size=64", "--vary", "engine.max_num_batched_tokens=512"],
+            "a key is varied twice",
+        ),
+        (["--vary", "workload={}", "--vary", "workload.num_requests=5"], "is a part of workload, which is varied too"),
         (["--vary", "engine.max_num_seq=1,2"], "engine.max_num_seq: unknown key"),
         (["--vary", "workload.num_requests=5,0"], "(with workload.num_requests=0)"),
-        (["--vary", "engine.max_model_len=512,20"], "(with engine.max_model_len=20)"),
+        (["--vary", "engine.max_model_len=512,20"], "(with engine.max_model_len=20; runs that are finished are kept)"),
     ],
 )
 def test_what_cannot_be_used_is_one_message_and_exit_code_2(sweep, words, complaint):
@@ -158,6 +167,14 @@ def test_what_cannot_be_used_is_one_message_and_exit_code_2(sweep, words, compla
 def test_a_bad_value_anywhere_is_found_before_anything_runs(sweep, tmp_path):
     sweep("--vary", "workload.num_requests=5,6,0")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_refuses_does_not_keep_others_from_finishing(sweep, tmp_path):
+    one_too_long = {"workload.lengths.output": {"distribution": "fixed", "value": 400}}
+    done = sweep("--vary", "engine.max_model_len=300,512", "--workers", 1, changes=one_too_long)
+    assert (done.code, done.out) == (2, "")
+    assert "(with engine.max_model_len=300; runs that are finished are kept)" in done.err
+    assert [path.parent.name for path in tmp_path.glob("out/*/manifest.json")] == ["max_model_len-512"]
 
 
 # ---- what a file varies by itself ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from core_helpers import Driver, Step
 from scenarios import make_engine, preset_entry
 
 import sim
+from sim.errors import InputError
 from sim.specs import catalogue
 
 RESERVED = ("static", "orca")
@@ -222,6 +223,14 @@ def test_fastgen_passes_decodes_over_before_it_evicts_and_then_runs_nothing() ->
     assert evicting.tokens == {}
 
 
+def test_a_prompt_that_fastgen_would_evict_for_ever_ends_the_run() -> None:
+    """Its first chunk fills all memory but for slots in its last block, and prompts are looked at while one is free."""
+    engine = driver("fastgen", pool_tokens=8, max_num_batched_tokens=6, max_model_len=8)
+    engine.enqueue("A", prompt=7, output=1)
+    with pytest.raises(InputError, match="FastGen would start and evict it for ever"):
+        calls(engine, 10)
+
+
 @pytest.mark.parametrize("preset", RESERVED)
 def test_reserved_memory_evicts_nobody(preset: str) -> None:
     engine = driver(preset, pool_tokens=88, max_model_len=44)
@@ -266,7 +275,8 @@ def test_fastgen_looks_past_a_prompt_of_one_token_that_finds_no_block(prompt: in
 def test_two_identical_prompts_at_once(preset: str) -> None:
     """Where there is a prefix cache the second finds the 12 full blocks of 16 tokens in the same iteration."""
     caches = preset_entry(preset)["values"]["enable_prefix_caching"]
-    engine = driver(preset, max_model_len=300, block_size=16, num_gpu_blocks=1000, enable_prefix_caching=caches)
+    pages = {} if preset == "lightllm" else {"block_size": 16}
+    engine = driver(preset, max_model_len=300, num_gpu_blocks=1000, enable_prefix_caching=caches, **pages)
     for name in "AB":
         engine.enqueue(name, prompt=200, shared_text=(("the same", 200),))
     assert caches == preset.startswith("vllm-v1")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import pytest
 from small_runs import STATIC, experiment, run
 
 import sim
 
 EXPONENTIAL = "exponential"
+AFFINE = {"kind": "affine", "per_step_s": 0.01, "per_sequence_s": 0.001}
 
 
 def closed(users: int, num_requests: int, think_s: float = 0.0, **changes: Any) -> dict[str, Any]:
@@ -35,6 +37,17 @@ def test_nobody_sends_before_being_answered() -> None:
         assert (own["arrival_s"].to_numpy()[1:] >= own["finish_s"].to_numpy()[:-1]).all()
     assert requests["session_id"].nunique() == 5
     assert requests["arrival_s"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("preset", ["vllm-v0", "vllm-v1", "sglang", "fastgen", "lightllm", "static"])
+@pytest.mark.parametrize("cost", [{"kind": "constant", "step_s": 0.02}, AFFINE], ids=["constant", "affine"])
+def test_who_asks_at_a_step_boundary_is_in_the_batch_formed_there_however_sums_round(preset: str, cost: Any) -> None:
+    """Answers and thinking times are whole steps, so all come at boundaries; a log is written step by step."""
+    think = {"workload.arrivals": {"process": "closed_loop", "users": 3, "think_time_s": 0.5}}
+    engine = {"engine.preset": preset, "engine.max_num_seqs": 2, "engine.async_scheduling": False}
+    case = experiment(engine, think, {"cost": cost, "workload.num_requests": 200})
+    at_once, step_by_step = sim.run(case), sim.run(case, on_record=lambda record: None)
+    pd.testing.assert_frame_equal(at_once.requests, step_by_step.requests, rtol=1e-9, atol=1e-9)
 
 
 def test_more_users_than_requests() -> None:

@@ -137,6 +137,7 @@ def test_the_composition_of_another_framework_needs_the_rest_of_it(preset, compo
         ("vllm-v1", {"formation_timeout_s": 1.5}, ["formation_timeout_s 1.5 needs formation drain_then_fill", "0"]),
         ("orca", {"release": "batch_end"}, ["release batch_end needs formation drain_then_fill", "on_finish"]),
         ("static", {"kv_allocation": "paged"}, ["release batch_end needs kv_allocation reserved", "on_finish"]),
+        ("lightllm", {"block_size": 16}, ["block_size 16 with composition rounds", "set block_size to 1"]),
         ("static", {"kv_allocation": "paged_prompt"}, ["release batch_end needs kv_allocation reserved", "on_finish"]),
         ("static", {"async_scheduling": True}, ["async_scheduling", "release batch_end", "set async_scheduling to"]),
         ("vllm-v1", {"release": "next_call"}, ["release next_call with composition mixed", "on_finish", "fastgen"]),

@@ -72,9 +72,9 @@ def test_an_argument_of_the_base_may_mean_something_else_here(write):
 
 
 def test_a_budget_that_the_base_would_raise_for_long_prompts_is_the_files(write):
-    assert preset_of("vllm-v0").derived == {"max_num_batched_tokens": "budget_of_whole_prompts"}
+    assert preset_of("vllm-v0").derived == ["budget_of_whole_prompts"]
     engine, _ = write({"base": "vllm-v0", "values": {"max_num_batched_tokens": 999}})
-    assert preset_of(engine.preset).derived == {}
+    assert preset_of(engine.preset).derived == []
 
 
 def test_a_value_that_the_base_has_no_use_for_counts_where_the_file_gives_it(write):
@@ -135,8 +135,13 @@ WRONG = [
     ("two_targets", {**BASED, "arguments": {"a": {"order": {}, "gate": {}}}}, ["arguments.a: got", "correct"]),
     ("without", {**BASED, "without": {"nonsense": "why"}}, ["without.nonsense", "known: "]),
     ("without_type", {**BASED, "without": ["order"]}, ["without: got ['order']", "mapping"]),
-    ("derived", {**BASED, "derived": {"nonsense": "mem_fraction_static"}}, ["derived.nonsense", "nonsense is no key"]),
-    ("derivation", {**BASED, "derived": {"block_size": "x"}}, ["derived.block_size: got 'x'", "mem_fraction_static"]),
+    ("derived", {**BASED, "derived": ["gate"]}, ["derived.0: got 'gate'", "mem_fraction_static"]),
+    ("derivation", {**BASED, "derived": "mem_fraction_static"}, ["derived: got 'mem_fraction_static'", "list"]),
+    ("rules", {**BASED, "own_rules": {"gate": "x.py:y"}}, ["own_rules: write rules of your own under values"]),
+    ("rules_in_values", {**BASED, "values": {"own_rules": {}}}, ["values.own_rules", "no key of a preset", "drop"]),
+    ("preset_in_values", {**BASED, "values": {"preset": "orca"}}, ["values.preset", "no key of a preset", "drop"]),
+    ("only_a_key", {**BASED, "only": {"max_num_seqs": 4}}, ["only", "max_num_seqs is a key of the engine", "values"]),
+    ("stolen_key", {**BASED, "arguments": {"max_model_len": "max_num_seqs"}}, ["arguments", "max_model_len is a key"]),
     ("only", {**BASED, "only": ["x"]}, ["only: got ['x']", "mapping"]),
     ("version", {**BASED, "version": 3}, ["version: got 3", "must be text"]),
     ("code", {"base": "vllm-v1", "values": {"gate": "g.py:f"}}, ["values.gate: 'g.py:f' is code", "--allow-code"]),

@@ -242,6 +242,7 @@ FAILING = [
         "def f(engine):\n    def g(*known):\n        1 / 0\n    return g",
         ["ZeroDivisionError", "line 3 of"],
     ),
+    ("exits", "gate", "import sys\ndef f(engine): return lambda *known: sys.exit(0)", ["SystemExit: 0", "line 2 of"]),
     ("asks_for_less_than_is_taken", "gate", "def f(engine): return lambda *known: 0", ["cannot take", "free blocks"]),
     ("no_order", "order", "class f: ...", ["AttributeError", "'f' object has no attribute"]),
     ("no_composition", "composition", "class f:\n    def __init__(self, core): ...", ["AttributeError", "'form'"]),
@@ -263,7 +264,10 @@ def test_what_goes_wrong_in_a_rule_is_told_as_the_rules(refusal, axis, code, fra
 @pytest.mark.usefixtures("allowed")
 def test_a_gate_that_lets_nobody_in_ends_the_run_with_who_waits(experiment):
     case = experiment(GATE.format(more=10**6), gate="mine.py:blocks_required")
-    all_in(refused(sim.run, case, error=ServesimError), ["engine: at ", "nothing can run although 1 requests wait"])
+    all_in(
+        refused(sim.run, case, error=ServesimError),
+        ["nothing can run although 1 requests wait", "your own rule of gate"],
+    )
 
 
 @pytest.mark.usefixtures("allowed")

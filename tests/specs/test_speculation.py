@@ -180,6 +180,11 @@ WRONG_SECTIONS = [
         ["acceptance.mean", "1.0", "less than 1"],
     ),
     (
+        "narrower than can be told",
+        NGRAM | {"acceptance": {"kind": "per_request", "mean": 0.5, "std": 1e-200}},
+        ["engine.speculation.acceptance.std", "1e-200", "must be greater than or equal to 0.000001"],
+    ),
+    (
         "wider than a beta",
         NGRAM | {"acceptance": {"kind": "per_request", "mean": 0.5, "std": 0.5}},
         ["engine.speculation.acceptance", "std", "0.5", "must be below 0.5", "lower it"],
@@ -295,6 +300,13 @@ WRONG_CONFIGS = [
         "synthetic without rates",
         without(VLLM_NGRAM, "acceptance") | {"rejection_sample_method": "synthetic"},
         [".rejection_sample_method", "'synthetic'", "no rates", "synthetic_acceptance_rates"],
+    ),
+    (
+        "drafts without end",
+        without(VLLM_NGRAM, "acceptance")
+        | {"num_speculative_tokens": 10**9}
+        | {"rejection_sample_method": "synthetic", "synthetic_acceptance_length": 2.0},
+        [".num_speculative_tokens: got 1000000000, must be from 1 to 1000"],
     ),
     (
         "two rates",

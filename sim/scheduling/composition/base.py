@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.scheduling.plan import Plan
+from sim.scheduling.state import RequestState
 from sim.specs.base import UNLIMITED
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class Composition:
 
     def settle(self, plan: Plan) -> None:
         """An iteration has run: note in its plan what only its outcome tells."""
+
+    def withdrawn(self, state: RequestState) -> None:
+        """Somebody in the queue is about to leave it without having run."""
 
     def rested(self) -> None:
         """Nobody was there for a while."""

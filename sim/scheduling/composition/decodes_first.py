@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.errors import InputError
 from sim.scheduling.composition.base import Composition
 from sim.scheduling.plan import Blocker, Plan
 from sim.scheduling.prefix_cache import NOTHING_FOUND
@@ -26,6 +27,7 @@ class DecodesFirst(Composition):
         super().__init__(core)
         self._most_decodes = min(core.seats, core.budget)
         self._passed_over: list[RequestState] = []
+        self._evicted_in_vain: set[RequestState] = set()
 
     def form(self, plan: Plan) -> None:
         """Blocks of those who finished in the iteration before come back only when this one is decided."""
@@ -43,6 +45,8 @@ class DecodesFirst(Composition):
             plan.stalled, plan.paused = core.decodes.count, ()
         if plan.paused:
             core.put_first(list(plan.paused))
+        if plan.decode_requests or any(chunk.completes for chunk in plan.chunks):
+            self._evicted_in_vain.clear()
 
     def alike(self, plan: Plan) -> int:
         """Until blocks come back."""
@@ -148,4 +152,11 @@ class DecodesFirst(Composition):
         core = self._core
         decoding = [state for state in core.running if state.decoding]
         victim = decoding[-1] if decoding else core.prefilling[-1]
+        if len(core.running) == 1 and victim in self._evicted_in_vain:
+            raise InputError(
+                f"request {victim.request.request_id}: FastGen would start and evict it for ever: it looks at prompts "
+                "only while a block is free, and this one holds all before it is done; raise engine.num_gpu_blocks, or "
+                "make max_num_batched_tokens a multiple of block_size"
+            )
+        self._evicted_in_vain.add(victim)
         core.preempt(plan, victim, 0)

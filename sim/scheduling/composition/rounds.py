@@ -62,11 +62,16 @@ class Rounds(Composition):
         """Passes of decodes."""
         self._waited += more
 
+    def withdrawn(self, state: RequestState) -> None:
+        """Perhaps one who was let in."""
+        if state in islice(self._core.waiting, self._admitted):
+            self._admitted -= 1
+
     # ---- passes -----------------------------------------------------------------------------------------------------
 
     def _chunked_pass(self, plan: Plan) -> None:
         core = self._core
-        if self._second is None:
+        if self._second is None or not self._has_prompts:
             self._admit()
             self._pause(plan)
             if core.decodes.count:
@@ -120,14 +125,13 @@ class Rounds(Composition):
             return
         if self._waits_to_admit and (core.running or self._admitted) and self._waited < self._most_waited:
             return
-        line = list(core.waiting)
-        waiting = map(self._seen, line[self._admitted :])
+        waiting = map(self._seen, islice(core.waiting, self._admitted, None))
         used_tokens = core.pool.used_blocks * core.block_size
         if self._gate.is_busy(used_tokens):
-            others = map(self._seen, [*core.prefilling, *line[: self._admitted]])
+            others = map(self._seen, [*core.prefilling, *islice(core.waiting, self._admitted)])
             decision = self._gate.decide_when_busy(core.running, others, waiting, core.decodes)
         else:
-            running = map(self._seen, [*core.running, *line[: self._admitted]])
+            running = map(self._seen, [*core.running, *islice(core.waiting, self._admitted)])
             decision = self._gate.decide(running, waiting, used_tokens)
         self._admitted += decision.admitted
         self._blocked_by = decision.blocked_by
