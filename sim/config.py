@@ -316,44 +316,48 @@ def _check_cost(cost: CostSpec, model: ModelSpec, accelerator: AcceleratorSpec) 
         )
 
 
-def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> list[str]:
+def _notes(engine: EngineSpec, accelerator: AcceleratorSpec, config: ConfigFile) -> Iterator[str]:
     """What a reader should know although nothing is wrong."""
-    notes = []
-    order = None if "order" in engine.own_rules else engine.order
-    if config.workload.priorities is not None and order not in ("priority", None):
-        notes.append(f"workload.priorities have no effect while engine.order is {engine.order}; set it to priority")
-    if config.workload.output_predictor is not None and order not in ("shortest_predicted", None):
-        notes.append(
-            f"workload.output_predictor has no effect on scheduling while engine.order is {engine.order}; "
-            "set it to shortest_predicted"
-        )
-    if order == "priority" and config.workload.priorities is None and config.workload.trace is None:
-        notes.append("engine.order priority has no effect: every request has priority 0; give workload.priorities")
+    yield from _notes_on_order(engine, config.workload)
     if config.workload.conversations is not None and not isinstance(config.workload.arrivals, ClosedLoop):
-        notes.append(
+        yield (
             "workload.conversations: after the last one has begun, those under way only finish; throughput is of the "
             "whole run, that end included, and so are the percentiles of a single run"
         )
-    if engine.preemption_mode != "swap":
-        unused = {key: getattr(engine, key) for key in ("swap_space_gib", "num_cpu_blocks")}
-        notes += [
-            f"engine.{key} {value:g} has no effect while preemption_mode is {engine.preemption_mode}"
-            for key, value in unused.items()
-            if value != EngineSpec.model_fields[key].default
-        ]
-    draft, longest = engine.draft_model, engine.resolved_max_model_len
-    if draft is not None and config.cost.kind not in PHYSICAL:
-        notes.append(
-            f"cost kind {config.cost.kind} does not know {draft.name}: the time in which it drafts is taken to be part "
-            "of the constants"
-        )
-    if draft is not None and longest > draft.max_position_embeddings:
-        notes.append(
-            f"max_model_len {longest} is beyond the {draft.max_position_embeddings} positions {draft.name} was made for"
-        )
+    for key in ("swap_space_gib", "num_cpu_blocks") if engine.preemption_mode != "swap" else ():
+        value = getattr(engine, key)
+        if value != EngineSpec.model_fields[key].default:
+            yield f"engine.{key} {value:g} has no effect while preemption_mode is {engine.preemption_mode}"
+    if engine.draft_model is not None:
+        yield from _notes_on_drafting(engine.draft_model, engine.resolved_max_model_len, config.cost)
     if config.cost.kind in PHYSICAL and accelerator.efficiency.source == ASSUMED:
-        notes.append(f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements")
-    return notes
+        yield f"the efficiencies of {accelerator.name} are assumed, not fitted on measurements"
+
+
+def _notes_on_order(engine: EngineSpec, workload: WorkloadSpec) -> Iterator[str]:
+    """What requests say of themselves that the order does not ask; of the user's own we cannot know."""
+    if "order" in engine.own_rules:
+        return
+    if workload.priorities is not None and engine.order != "priority":
+        yield f"workload.priorities have no effect while engine.order is {engine.order}; set it to priority"
+    if workload.output_predictor is not None and engine.order != "shortest_predicted":
+        yield (
+            f"workload.output_predictor has no effect on scheduling while engine.order is {engine.order}; "
+            "set it to shortest_predicted"
+        )
+    if engine.order == "priority" and workload.priorities is None and workload.trace is None:
+        yield "engine.order priority has no effect: every request has priority 0; give workload.priorities"
+
+
+def _notes_on_drafting(draft: ModelSpec, longest_tokens: int, cost: CostSpec) -> Iterator[str]:
+    if cost.kind not in PHYSICAL:
+        yield (
+            f"cost kind {cost.kind} does not know {draft.name}: the time in which it drafts is taken to be part of the "
+            "constants"
+        )
+    if longest_tokens > draft.max_position_embeddings:
+        limit = draft.max_position_embeddings
+        yield f"max_model_len {longest_tokens} is beyond the {limit} positions {draft.name} was made for"
 
 
 def _locate_files(workload: WorkloadSpec, folder: Path) -> WorkloadSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from small_runs import config
 
 from sim.config import apply_override, experiment_from
@@ -60,6 +61,7 @@ def test_a_file_that_names_a_key_twice_is_still_refused():
 
 
 def test_a_sweep_over_two_names_of_a_key_is_refused(tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(config()), encoding="utf-8")
     axes = [parse_axis("engine.order=fcfs,priority"), parse_axis("engine.scheduling_policy=fcfs,priority")]
     with pytest.raises(InputError, match=r"varied twice \(engine\.order, engine\.scheduling_policy\)"):
         plan_sweep(tmp_path / "small.yaml", [], axes, tmp_path / "out")
