@@ -53,7 +53,7 @@ class Clock(simpy.Environment):
         self.scheduled_events += 1
         heappush(self._queue, (max(time_s, self._now), NORMAL, next(self._eid), event))
 
-    def settle(self, within_s: float = 0.0) -> Event:
+    def settle(self, within_s: float) -> Event:
         """An event behind all others of this instant, and of so much after it.
 
         An engine forms its next batch only then, so a request that arrives exactly at a step boundary is in it.

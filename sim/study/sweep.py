@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from sim.config import load_experiment, read_experiment, read_vary
+from sim.config import load_experiment, read_vary
 from sim.errors import InputError
 from sim.specs.experiment import Experiment
 from sim.specs.presets import own_name
@@ -87,11 +87,12 @@ def plan_sweep(config: Path, overrides: Sequence[str], axes: Sequence[Axis], out
     for combination in itertools.product(*(axis.values for axis in axes)):
         values = dict(zip(keys, combination, strict=True))
         settings = [f"{key}={_as_yaml(value)}" for key, value in values.items()]
-        _refuse_names_of_one_key(config, [*overrides, *settings], keys)
         try:
             experiment = load_experiment(config, [*overrides, *settings])
         except InputError as error:
             raise InputError(f"{error} (with {', '.join(settings)})") from None
+        if len({_own_key(key, experiment.engine.preset) for key in keys}) < len(keys):
+            raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
         name, taken = _folder_name(values), {cell.folder.name for cell in cells}
         while name in taken:
             name += "-again"
@@ -211,14 +212,10 @@ def _sum_or_none(*parts: float | None) -> float | None:
     return None if None in parts else sum(part for part in parts if part is not None)
 
 
-def _refuse_names_of_one_key(config: Path, overrides: Sequence[str], keys: Sequence[str]) -> None:
-    """`engine.order` is `engine.scheduling_policy`, in the words of the preset that the cell has."""
-    engine = read_experiment(config, overrides).get("engine")
-    preset = engine.get("preset") if isinstance(engine, dict) else None
-    names = (key.removeprefix("engine.") if key.startswith("engine.") else None for key in keys)
-    ours = [key if name is None else own_name(name, str(preset)) for key, name in zip(keys, names, strict=True)]
-    if len(set(ours)) < len(ours):
-        raise InputError(f"--vary: a key is varied twice ({', '.join(keys)}); put all its values into one --vary")
+def _own_key(key: str, preset: str) -> str:
+    """`engine.order` for `engine.scheduling_policy`, in the words of a preset."""
+    section, _, name = key.partition(".")
+    return f"engine.{own_name(name, preset)}" if section == "engine" else key
 
 
 def _as_yaml(value: Any) -> str:

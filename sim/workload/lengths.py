@@ -63,19 +63,33 @@ def draw_lengths(
             return prompts, outputs, notes
         prompts[too_long], outputs[too_long] = _draw(sample, len(too_long), seed, f"_redraw_{attempt}")
         too_long = too_long[prompts[too_long] + outputs[too_long] > limit_tokens]
-    longest, limit = int((prompts + outputs).max()), longest_sequence(engine)
+    longest = int((prompts + outputs).max())
     after = f", {prefix_tokens} of them in a shared prefix" if prefix_tokens else ""
     raise InputError(
         f"workload.lengths: prompt plus output of {longest + prefix_tokens} tokens{after} exceed the "
-        f"{engine.longest_sequence_tokens} tokens that {limit} allows one request; shorten the lengths or "
-        f"{room_for_longer(limit)}"
+        f"{allowed_or_shorten(engine, 'the lengths')}"
     )
 
 
 def longest_sequence(engine: EngineSpec) -> str:
     """What limits a sequence, with its value: `engine.max_model_len 8192`."""
-    binding = "max_model_len" if engine.longest_sequence_tokens == engine.max_model_len else "num_gpu_blocks"
+    binding = _longest_by(engine)
     return f"engine.{binding} {getattr(engine, binding)}"
+
+
+def allowed_or_shorten(engine: EngineSpec, what: str) -> str:
+    """The end of a message about a sequence that is too long: what is allowed, and the remedy.
+
+    Blocks follow from a share of memory unless they are given.
+    """
+    binding, tokens = _longest_by(engine), engine.longest_sequence_tokens
+    remedy = f"raise engine.{binding}" + (", or gpu_memory_utilization" if binding == "num_gpu_blocks" else "")
+    return f"{tokens} tokens that {longest_sequence(engine)} allows one request; shorten {what} or {remedy}"
+
+
+def _longest_by(engine: EngineSpec) -> str:
+    """The key that limits a sequence."""
+    return "max_model_len" if engine.longest_sequence_tokens == engine.max_model_len else "num_gpu_blocks"
 
 
 def _sampler(lengths: Lengths) -> tuple[Sampler, tuple[str, ...]]:
@@ -136,9 +150,3 @@ def lognormal(mean: float, cv: float, count: int, random: np.random.Generator) -
     """Lognormal by its own mean and coefficient of variation: sigma² = ln(1 + cv²), mu = ln(mean) - sigma²/2."""
     variance = np.log1p(cv * cv)
     return random.lognormal(np.log(mean) - variance / 2, np.sqrt(variance), size=count)
-
-
-def room_for_longer(limit: str) -> str:
-    """What to raise for that: blocks follow from a share of memory unless they are given."""
-    key = limit.split()[0]
-    return f"raise {key}, or gpu_memory_utilization" if key.endswith("num_gpu_blocks") else f"raise {key}"

@@ -11,7 +11,7 @@ from sim.errors import InputError
 from sim.specs.engine import EngineSpec
 from sim.specs.workload import SharedPrefix
 from sim.streams import stream
-from sim.workload.lengths import draw_tokens, longest_sequence, room_for_longer
+from sim.workload.lengths import allowed_or_shorten, draw_tokens
 
 IntArray = NDArray[np.int64]
 
@@ -37,11 +37,9 @@ def draw_prefixes(spec: SharedPrefix | None, count: int, engine: EngineSpec, see
     lengths = draw_tokens(spec.tokens, spec.num_prefixes, stream(seed, "prefix_lengths"))
     longest = int(lengths.max())
     if longest + 2 > engine.longest_sequence_tokens:
-        limit = longest_sequence(engine)
         raise InputError(
             f"workload.shared_prefix.tokens: a prefix of {longest} tokens leaves no room for a prompt and its answer "
-            f"in the {engine.longest_sequence_tokens} tokens that {limit} allows one request; shorten the prefix or "
-            f"{room_for_longer(limit)}"
+            f"in the {allowed_or_shorten(engine, 'the prefix')}"
         )
     shares = np.cumsum(np.arange(1, spec.num_prefixes + 1, dtype=float) ** -spec.zipf_exponent)
     levels = stream(seed, "prefixes").random(count) * shares[-1]

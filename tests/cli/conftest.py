@@ -1,4 +1,4 @@
-"""Fixtures of the tests of `servesim sweep`."""
+"""Fixtures of the tests of several verbs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from small_runs import CONSTANT
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch, capsys):
-    """Sweeps a small config in this process; `changes` go into its file, `words` on the command line.
-
-    Pictures are composed but not painted.
-    """
+def in_this_process(tmp_path, monkeypatch, capsys):
+    """The command in this process, in a folder of its own; pictures are composed but not painted."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
     monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
+    return lambda *words: servesim_here(capsys, monkeypatch, *words)
+
+
+@pytest.fixture
+def sweep(tmp_path, in_this_process):
+    """Sweeps a small config in this process; `changes` go into its file, `words` on the command line."""
 
     def command(*words: object, changes: dict | None = None) -> Output:
         write_config(tmp_path, CONSTANT, {"workload.num_requests": 30}, changes or {})
-        return servesim_here(capsys, monkeypatch, "sweep", "small.yaml", "--out", "out", *words)
+        return in_this_process("sweep", "small.yaml", "--out", "out", *words)
 
     return command
 

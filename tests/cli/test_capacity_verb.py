@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-from cli_helpers import InThisProcess, Output, servesim, servesim_here, write_config
+from cli_helpers import Output, servesim, write_config
 
 SINGLE_SERVER = {
     "engine.max_num_seqs": 1,
@@ -21,15 +21,12 @@ FILES = {"capacity.json", "curve.csv", "capacity.png"}
 
 
 @pytest.fixture
-def capacity(tmp_path, monkeypatch, capsys):
-    """Searches in this process; pictures are composed but not painted."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
-    monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
+def capacity(tmp_path, in_this_process):
+    """Searches in this process."""
     write_config(tmp_path, SINGLE_SERVER)
 
     def command(*words: object) -> Output:
-        return servesim_here(capsys, monkeypatch, "capacity", "small.yaml", *words, "--out", "out", "--workers", 1)
+        return in_this_process("capacity", "small.yaml", *words, "--out", "out", "--workers", 1)
 
     return command
 

@@ -9,7 +9,7 @@ import subprocess
 
 import pandas as pd
 import pytest
-from cli_helpers import InThisProcess, Output, servesim, servesim_here, start, wait_until, write_config
+from cli_helpers import Output, servesim, start, wait_until, write_config
 from small_runs import CONSTANT
 
 from sim.study import paired_runs
@@ -21,19 +21,13 @@ FILES = {"compare.json", "compare.csv", "replications.csv", "compare.png"}
 
 
 @pytest.fixture
-def compare(tmp_path, monkeypatch, capsys):
-    """Compares in this process; `small.yaml` and `other.yaml`, with a larger token budget, are there.
-
-    Pictures are composed but not painted.
-    """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
-    monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
+def compare(tmp_path, in_this_process):
+    """Compares in this process; `small.yaml` and `other.yaml`, with a larger token budget, are there."""
     write_config(tmp_path, {"engine.max_num_batched_tokens": 512}).rename(tmp_path / "other.yaml")
     write_config(tmp_path, {"engine.max_num_batched_tokens": 64})
 
     def command(*words: object, plots: str = "--no-plots") -> Output:
-        return servesim_here(capsys, monkeypatch, "compare", *words, "--out", "out", plots)
+        return in_this_process("compare", *words, "--out", "out", plots)
 
     return command
 

@@ -8,7 +8,7 @@ import signal
 
 import pandas as pd
 import pytest
-from cli_helpers import InThisProcess, Output, servesim, servesim_here, start, wait_until, write_config
+from cli_helpers import Output, servesim, servesim_here, start, wait_until, write_config
 from small_runs import CONSTANT, experiment
 
 from sim.cli.interval_report import bracketed
@@ -25,16 +25,13 @@ FILES = {
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Runs a small config in this process; `changes` go into its file. Pictures are composed but not painted."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sim.plots.save", lambda figure, path: path.touch())
-    monkeypatch.setattr("sim.cli.workers.ProcessPoolExecutor", InThisProcess)
+def run(tmp_path, monkeypatch, in_this_process):
+    """Runs a small config in this process; `changes` go into its file."""
     monkeypatch.setattr("sim.study.workers.as_completed", list)
 
     def command(*words: object, changes: dict | None = None) -> Output:
         write_config(tmp_path, STEADY, changes or {})
-        return servesim_here(capsys, monkeypatch, "run", "small.yaml", "--out", "out", *words)
+        return in_this_process("run", "small.yaml", "--out", "out", *words)
 
     return command
 

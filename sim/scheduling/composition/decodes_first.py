@@ -45,7 +45,7 @@ class DecodesFirst(Composition):
             plan.stalled, plan.paused = core.decodes.count, ()
         if plan.paused:
             core.put_first(list(plan.paused))
-        if plan.decode_requests or any(chunk.completes for chunk in plan.chunks):
+        if self._evicted_in_vain and (plan.decode_requests or any(chunk.completes for chunk in plan.chunks)):
             self._evicted_in_vain.clear()
 
     def alike(self, plan: Plan) -> int:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim.scheduling.admission import admit
 from sim.scheduling.composition.base import Composition
 from sim.scheduling.plan import Plan
 from sim.scheduling.preemption.swap import swap_in
 from sim.scheduling.running import run
 from sim.specs.base import UNLIMITED
-
-if TYPE_CHECKING:
-    pass
 
 
 class PrefillFirst(Composition):

@@ -7,6 +7,7 @@ decodes have a pass. Requests are let in at the start of a round; until its firs
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
@@ -64,7 +65,7 @@ class Rounds(Composition):
 
     def withdrawn(self, state: RequestState) -> None:
         """Perhaps one who was let in."""
-        if state in islice(self._core.waiting, self._admitted):
+        if state in self._let_in():
             self._admitted -= 1
 
     # ---- passes -----------------------------------------------------------------------------------------------------
@@ -128,13 +129,17 @@ class Rounds(Composition):
         waiting = map(self._seen, islice(core.waiting, self._admitted, None))
         used_tokens = core.pool.used_blocks * core.block_size
         if self._gate.is_busy(used_tokens):
-            others = map(self._seen, [*core.prefilling, *islice(core.waiting, self._admitted)])
+            others = map(self._seen, [*core.prefilling, *self._let_in()])
             decision = self._gate.decide_when_busy(core.running, others, waiting, core.decodes)
         else:
-            running = map(self._seen, [*core.running, *islice(core.waiting, self._admitted)])
+            running = map(self._seen, [*core.running, *self._let_in()])
             decision = self._gate.decide(running, waiting, used_tokens)
         self._admitted += decision.admitted
         self._blocked_by = decision.blocked_by
+
+    def _let_in(self) -> Iterator[RequestState]:
+        """Those of the queue who have a place in the next pass of prompts."""
+        return islice(self._core.waiting, self._admitted)
 
     def _pause(self, plan: Plan) -> None:
         """While the next tokens of all do not fit, the last gives way: it is let in no more, or gives up its memory."""
@@ -149,7 +154,7 @@ class Rounds(Composition):
     def _next_tokens(self) -> int:
         """Of all together."""
         core = self._core
-        prompts = [*core.prefilling, *islice(core.waiting, self._admitted)]
+        prompts = [*core.prefilling, *self._let_in()]
         rests = (min(state.known_tokens - state.computed_tokens, self._chunk_tokens) for state in prompts)
         return core.decodes.count + sum(rests)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sim.errors import InputError, did_you_mean
 from sim.specs import catalogue
+from sim.specs.accelerator import GIB
 
 VARIANT_WORDS = {"instruct", "it", "chat", "hf", "base", "thinking", "preview"}
 """Of a model's name: how it was trained further, which changes no shape."""
@@ -110,7 +111,7 @@ def _device_words(name: str, memory_bytes: int | None) -> set[str]:
     words = {re.sub(r"^sxm\d$", "sxm", word) for word in re.split(r"[^a-z0-9.]+", text) if word}
     if memory_bytes is not None and not any(word.endswith("gb") for word in words):
         sizes = (16, 32, 40, 80)
-        words.add(f"{min(sizes, key=lambda size: abs(size * 2**30 - memory_bytes))}gb")
+        words.add(f"{min(sizes, key=lambda size: abs(size * GIB - memory_bytes))}gb")
     return words
 
 
